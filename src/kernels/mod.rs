@@ -1,0 +1,1 @@
+//! Ternary matrix products over slices.

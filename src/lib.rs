@@ -1,0 +1,10 @@
+//! Turns an exported ONNX transformer into a 1.58-bit one.
+
+mod error;
+pub mod graph;
+pub mod kernels;
+pub mod proto;
+pub mod quant;
+pub mod text;
+
+pub use error::{Error, Result};

@@ -1,0 +1,100 @@
+//! Sizes and bytes of stored tensors.
+
+use super::{ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
+use crate::error::{Error, Result};
+use std::borrow::Cow;
+
+/// Number of elements; `None` where a dimension is negative or the product overflows.
+pub fn element_count(tensor: &TensorProto) -> Option<usize> {
+    tensor.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?))
+}
+
+/// Bits of one element as raw data stores it; `None` for strings and unknown types.
+pub fn element_bits(data_type: i32) -> Option<usize> {
+    use DataType::*;
+    Some(match DataType::try_from(data_type).ok()? {
+        Uint2 | Int2 => 2,
+        Uint4 | Int4 | Float4e2m1 => 4,
+        Uint8 | Int8 | Bool | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz | Float8e8m0 => 8,
+        Uint16 | Int16 | Float16 | Bfloat16 => 16,
+        Float | Int32 | Uint32 => 32,
+        Double | Int64 | Uint64 | Complex64 => 64,
+        Complex128 => 128,
+        // ONNX packs six-bit floats in a way of its own, which nothing here needs to read.
+        Undefined | String | Float6e2m3 | Float6e3m2 => return None,
+    })
+}
+
+/// Bytes of one element; `None` for strings, sub-byte and unknown types.
+pub fn element_size(data_type: i32) -> Option<usize> {
+    element_bits(data_type).filter(|b| b % 8 == 0).map(|b| b / 8)
+}
+
+/// The tensor's elements as little-endian bytes, row-major, wherever the message keeps them.
+///
+/// `None` for strings and sub-byte types kept outside `raw_data`, and where their number does not
+/// fit the dimensions.
+pub fn raw_bytes(tensor: &TensorProto) -> Option<Cow<'_, [u8]>> {
+    let bits = element_bits(tensor.data_type())?.checked_mul(element_count(tensor)?)?;
+    let bytes: Cow<[u8]> = match &tensor.raw_data {
+        Some(raw) => Cow::Borrowed(raw),
+        None => Cow::Owned(from_typed_fields(tensor)?),
+    };
+    (bytes.len() == bits.div_ceil(8)).then_some(bytes)
+}
+
+fn from_typed_fields(tensor: &TensorProto) -> Option<Vec<u8>> {
+    use DataType::*;
+    let ints = &tensor.int32_data;
+    Some(match DataType::try_from(tensor.data_type()).ok()? {
+        Float => tensor.float_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Double => tensor.double_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Int64 => tensor.int64_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Uint64 => tensor.uint64_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Uint32 => tensor.uint64_data.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
+        Int32 => ints.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Int16 | Uint16 | Float16 | Bfloat16 => ints.iter().flat_map(|v| (*v as u16).to_le_bytes()).collect(),
+        Int8 | Uint8 | Bool => ints.iter().map(|v| *v as u8).collect(),
+        _ => return None,
+    })
+}
+
+/// Refuses a model in which a stored tensor's data do not fit its shape.
+pub(super) fn check_sizes(model: &ModelProto, name: &str) -> Result<()> {
+    let misfit = super::graphs(model).into_iter().find_map(|graph| {
+        let stored = graph.initializer.iter().map(|t| (t.name().to_owned(), t));
+        let constants = graph.node.iter().flat_map(|n| node_tensors(n));
+        stored.chain(constants).find(|(_, t)| !fits(t))
+    });
+    let Some((owner, tensor)) = misfit else { return Ok(()) };
+    Err(Error::new(
+        format!("{name} is broken"),
+        format!(
+            "tensor `{owner}` has shape {:?}, which its data ({} bytes of element type {}) do not fit",
+            tensor.dims,
+            tensor.raw_data.as_ref().map_or(0, |r| r.len()),
+            tensor.data_type()
+        ),
+        "export or download the model again",
+    ))
+}
+
+fn node_tensors(node: &NodeProto) -> impl Iterator<Item = (String, &TensorProto)> {
+    node.attribute
+        .iter()
+        .flat_map(|a| a.t.iter().chain(&a.tensors))
+        .map(|t| (node.output.first().cloned().unwrap_or_default(), t))
+}
+
+fn fits(tensor: &TensorProto) -> bool {
+    match element_bits(tensor.data_type()) {
+        Some(bits) if tensor.raw_data.is_some() => {
+            raw_len(tensor, bits) == tensor.raw_data.as_ref().map(|r| r.len())
+        }
+        _ => element_count(tensor).is_some(),
+    }
+}
+
+fn raw_len(tensor: &TensorProto, bits: usize) -> Option<usize> {
+    Some(element_count(tensor)?.checked_mul(bits)?.div_ceil(8))
+}

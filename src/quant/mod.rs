@@ -1,0 +1,1 @@
+//! Ternary weights: arrays only, no ONNX.

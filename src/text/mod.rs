@@ -1,0 +1,1 @@
+//! ONNX's text syntax: the one notation of rules, fixtures, snapshots and `show`.
