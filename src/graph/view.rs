@@ -144,7 +144,8 @@ pub fn captured(node: &NodeProto) -> Vec<&str> {
         let mut inner: HashSet<&str> = graph.input.iter().map(|v| v.name()).collect();
         inner.extend(graph.initializer.iter().map(|t| t.name()));
         inner.extend(graph.node.iter().flat_map(|n| n.output.iter().map(String::as_str)));
-        let reads = graph.node.iter().flat_map(|n| n.input.iter().map(String::as_str).chain(captured(n)));
+        let reads =
+            graph.node.iter().flat_map(|n| n.input.iter().map(String::as_str).chain(captured(n)));
         let outputs = graph.output.iter().map(|v| v.name());
         for name in reads.chain(outputs).filter(|n| !n.is_empty() && !inner.contains(n)) {
             if !found.contains(&name) {

@@ -27,8 +27,16 @@ impl Files<'_> {
     fn bring_into(&mut self, graph: &mut GraphProto) -> Result<()> {
         graph.initializer.iter_mut().try_for_each(|t| self.resolve(t))?;
         for attribute in graph.node.iter_mut().flat_map(|n| &mut n.attribute) {
-            attribute.t.iter_mut().chain(&mut attribute.tensors).try_for_each(|t| self.resolve(t))?;
-            attribute.g.iter_mut().chain(&mut attribute.graphs).try_for_each(|g| self.bring_into(g))?;
+            attribute
+                .t
+                .iter_mut()
+                .chain(&mut attribute.tensors)
+                .try_for_each(|t| self.resolve(t))?;
+            attribute
+                .g
+                .iter_mut()
+                .chain(&mut attribute.graphs)
+                .try_for_each(|g| self.bring_into(g))?;
         }
         Ok(())
     }
@@ -52,14 +60,16 @@ impl Files<'_> {
                 "keep the model's data files beside it, as its exporter wrote them",
             )
         };
-        let entry = |key: &str| tensor.external_data.iter().find(|e| e.key() == key).map(|e| e.value());
+        let entry =
+            |key: &str| tensor.external_data.iter().find(|e| e.key() == key).map(|e| e.value());
         let number = |key: &str| {
             entry(key)
                 .map(str::parse::<usize>)
                 .transpose()
                 .map_err(|_| broken(format!("its external {key} is not a number")))
         };
-        let location = entry("location").ok_or_else(|| broken("it is external but names no file".into()))?;
+        let location =
+            entry("location").ok_or_else(|| broken("it is external but names no file".into()))?;
         let offset = number("offset")?.unwrap_or(0);
         let needed = element_count(tensor)
             .zip(element_bits(tensor.data_type()))
@@ -67,7 +77,9 @@ impl Files<'_> {
             .ok_or_else(|| broken("its shape or element type is not one of ONNX's".into()))?;
         let length = number("length")?.unwrap_or(needed);
         if length != needed {
-            return Err(broken(format!("its shape needs {needed} bytes, its external length is {length}")));
+            return Err(broken(format!(
+                "its shape needs {needed} bytes, its external length is {length}"
+            )));
         }
         if !self.open.contains_key(location) {
             let path = inside(self.model, location).map_err(broken)?;

@@ -15,7 +15,8 @@ pub fn element_bits(data_type: i32) -> Option<usize> {
     Some(match DataType::try_from(data_type).ok()? {
         Uint2 | Int2 => 2,
         Uint4 | Int4 | Float4e2m1 => 4,
-        Uint8 | Int8 | Bool | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz | Float8e8m0 => 8,
+        Uint8 | Int8 | Bool | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz
+        | Float8e8m0 => 8,
         Uint16 | Int16 | Float16 | Bfloat16 => 16,
         Float | Int32 | Uint32 => 32,
         Double | Int64 | Uint64 | Complex64 => 64,
@@ -53,7 +54,9 @@ fn from_typed_fields(tensor: &TensorProto) -> Option<Vec<u8>> {
         Uint64 => tensor.uint64_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Uint32 => tensor.uint64_data.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
         Int32 => ints.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Int16 | Uint16 | Float16 | Bfloat16 => ints.iter().flat_map(|v| (*v as u16).to_le_bytes()).collect(),
+        Int16 | Uint16 | Float16 | Bfloat16 => {
+            ints.iter().flat_map(|v| (*v as u16).to_le_bytes()).collect()
+        }
         Int8 | Uint8 | Bool => ints.iter().map(|v| *v as u8).collect(),
         _ => return None,
     })
