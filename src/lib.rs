@@ -1,10 +1,17 @@
 //! Turns an exported ONNX transformer into a 1.58-bit one.
 
+#[allow(dead_code)]
 mod error;
 pub mod graph;
 pub mod kernels;
 pub mod proto;
 pub mod quant;
+pub mod report;
+pub mod rewrite;
+pub mod roles;
+mod rules;
+#[cfg(feature = "runtime")]
+pub mod runtime;
 pub mod text;
 
 pub use error::{Error, Result};

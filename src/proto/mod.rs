@@ -3,6 +3,7 @@
 //! The types are generated from the unedited `proto/onnx-ml.proto` (see `tests/schema.rs`). A model
 //! is read from a memory map: weights are slices of the file until something changes them.
 
+mod encode;
 mod external;
 mod save;
 mod tensor;
@@ -10,11 +11,11 @@ mod wire;
 
 #[allow(missing_docs, clippy::all, reason = "generated code")]
 mod onnx {
-    include!("proto/onnx.rs");
+    include!("onnx.rs");
 }
 
 pub use onnx::*;
-pub use save::{ExternalData, Saved, save};
+pub use save::{ExternalData, Saved, digest, save};
 pub use tensor::{element_count, element_size, raw_bytes};
 
 use crate::error::{Error, Result};
@@ -98,13 +99,13 @@ pub fn opset(model: &ModelProto) -> i64 {
     model.opset_import.iter().find(standard).map_or(0, OperatorSetIdProto::version)
 }
 
-/// Every graph of a model that can hold nodes, each after the graph around it.
+/// Every graph of a model, each before those nested in it, depth first.
 pub fn graphs(model: &ModelProto) -> Vec<&GraphProto> {
-    let mut found: Vec<&GraphProto> = model.graph.iter().collect();
-    let mut next = 0;
-    while let Some(graph) = found.get(next).copied() {
-        found.extend(graph.node.iter().flat_map(crate::graph::nested_graphs));
-        next += 1;
+    fn collect<'m>(graph: &'m GraphProto, found: &mut Vec<&'m GraphProto>) {
+        found.push(graph);
+        graph.node.iter().flat_map(crate::graph::nested_graphs).for_each(|g| collect(g, found));
     }
+    let mut found = Vec::new();
+    model.graph.iter().for_each(|graph| collect(graph, &mut found));
     found
 }

@@ -1,0 +1,236 @@
+//! From a projection to the nodes and initializers of a BitLinear.
+
+use super::{
+    function::DOMAIN,
+    names::Names,
+    options::{Granularity, Options},
+    rule::Projection,
+    survey::Site,
+};
+use crate::{
+    graph::Patch,
+    proto::{
+        AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+        attribute_proto::AttributeType, opset, tensor_proto::DataType,
+    },
+    quant::{self, Element, Ternary},
+};
+use std::{collections::HashMap, ops::Range};
+
+/// Converts one projection after another, and holds the initializers that come with them.
+pub(super) struct Converter<'o> {
+    options: &'o Options,
+    opset: i64,
+    /// Whether nodes can say where they come from: from IR version 10 on.
+    provenance: bool,
+    names: Names,
+    /// What the file gets, in the order in which it was needed.
+    pub initializers: Vec<TensorProto>,
+    /// The weights stored so far, by the name of their source.
+    stored: HashMap<String, Vec<Stored>>,
+}
+
+/// A ternarised weight that the file has already.
+struct Stored {
+    weight: Ternary,
+    codes: String,
+    scale: String,
+}
+
+/// A projection's patch, with the figures for its report.
+pub(super) struct Converted {
+    pub patch: Patch,
+    /// The mean of its scales.
+    pub scale: f32,
+    /// The share of its codes that are zero.
+    pub zeros: f64,
+    /// Bytes of codes and scales.
+    pub bytes: u64,
+}
+
+impl<'o> Converter<'o> {
+    pub fn new(model: &ModelProto, options: &'o Options) -> Self {
+        Converter {
+            options,
+            opset: opset(model),
+            provenance: model.ir_version() >= 10,
+            names: Names::of(model),
+            initializers: Vec::new(),
+            stored: HashMap::new(),
+        }
+    }
+
+    /// The conversion, or why the weight has none.
+    pub fn convert(
+        &mut self,
+        graph: &GraphProto,
+        site: &Site,
+        projection: &Projection,
+    ) -> Result<Converted, String> {
+        let weight = self.ternarize(site, projection)?;
+        let scales = weight.scale.len() as f32;
+        let figures = (weight.scale.iter().sum::<f32>() / scales, weight.zeros as f64);
+        let elements = (weight.n * weight.k).max(1) as f64;
+        let bytes = (weight.codes.len() + 4 * weight.scale.len()) as u64;
+        let (codes, scale) = self.store(&projection.weight.name, weight);
+        let nodes = self.instantiate(graph, site, projection, &codes, &scale);
+        let patch = Patch { root: site.root, removed: Vec::new(), nodes };
+        Ok(Converted { patch, scale: figures.0, zeros: figures.1 / elements, bytes })
+    }
+
+    fn ternarize(&self, site: &Site, projection: &Projection) -> Result<Ternary, String> {
+        let weight = &projection.weight;
+        let groups = match self.options.granularity {
+            Granularity::Channel => (0..weight.n).map(|row| row..row + 1).collect(),
+            Granularity::Tensor => groups(&site.parts, weight.n),
+        };
+        let mut ternary = quant::ternarize(&weight.matrix(), &groups)
+            .map_err(|e| format!("its weight `{}` can't be ternarised: {e}", weight.name))?;
+        ternary.scale.iter_mut().for_each(|s| *s *= projection.factor);
+        Ok(ternary)
+    }
+
+    /// Names of the weight's codes and scales, which are stored once however often they are read.
+    fn store(&mut self, source: &str, weight: Ternary) -> (String, String) {
+        let known = self.stored.entry(source.to_owned()).or_default();
+        if let Some(stored) = known.iter().find(|s| s.weight == weight) {
+            return (stored.codes.clone(), stored.scale.clone());
+        }
+        let codes = self.names.fresh(source, "codes");
+        let scale = self.names.fresh(source, "scale");
+        let dims = [weight.n, weight.k.div_ceil(4)];
+        self.initializers.push(tensor(&codes, DataType::Uint8, &dims, weight.codes.clone()));
+        let bytes = weight.scale.iter().flat_map(|s| s.to_le_bytes()).collect();
+        self.initializers.push(tensor(&scale, DataType::Float, &[weight.scale.len()], bytes));
+        known.push(Stored { weight, codes: codes.clone(), scale: scale.clone() });
+        (codes, scale)
+    }
+
+    /// The rule's template with the graph's names in it.
+    fn instantiate(
+        &mut self,
+        graph: &GraphProto,
+        site: &Site,
+        projection: &Projection,
+        codes: &str,
+        scale: &str,
+    ) -> Vec<NodeProto> {
+        let source = &graph.node[site.node];
+        let root = &graph.node[site.root];
+        let base = root.output.first().map_or("", String::as_str);
+        let mut values = site.bound.values.clone();
+        values.insert("x".into(), projection.input.clone());
+        values.insert("codes".into(), codes.into());
+        values.insert("scale".into(), scale.into());
+        let mut nodes = Vec::new();
+        for template in &site.rule.template {
+            let mut node = template.clone();
+            node.name = self.node_name(source, template.name());
+            for output in &mut node.output {
+                let fresh = || self.names.fresh(base, output);
+                *output = values.entry(output.clone()).or_insert_with(fresh).clone();
+            }
+            node.input.iter_mut().for_each(|input| *input = values[input.as_str()].clone());
+            self.annotate(&mut node, source, site);
+            if node.domain() == DOMAIN {
+                node.attribute = attributes(projection);
+                nodes.extend(self.in_f32(node, projection.weight.element));
+            } else {
+                nodes.push(node);
+            }
+        }
+        nodes
+    }
+
+    /// The source node's name for the product, with the part's name appended for the others.
+    fn node_name(&mut self, source: &NodeProto, part: &str) -> Option<String> {
+        match (source.name(), part) {
+            ("", _) => None,
+            (name, "") => Some(name.into()),
+            (name, part) => Some(self.names.fresh(name, part)),
+        }
+    }
+
+    /// What the source said about the node, its rule and its name there.
+    fn annotate(&self, node: &mut NodeProto, source: &NodeProto, site: &Site) {
+        node.doc_string = source.doc_string.clone();
+        node.metadata_props = source.metadata_props.clone();
+        if self.provenance {
+            node.metadata_props.push(entry("bitonnx.rule", site.rule.name()));
+            node.metadata_props.push(entry("bitonnx.source", &site.name));
+        }
+    }
+
+    /// Before opset 15 the operator's definition can't cast back to its input's type: the graph does.
+    fn in_f32(&mut self, mut node: NodeProto, element: Element) -> Vec<NodeProto> {
+        let to = match element {
+            Element::F16 => DataType::Float16,
+            Element::Bf16 => DataType::Bfloat16,
+            _ => return vec![node],
+        };
+        if self.opset >= 15 {
+            return vec![node];
+        }
+        let output = node.output[0].clone();
+        let (x, y) = (self.names.fresh(&output, "x"), self.names.fresh(&output, "y"));
+        let before = cast(&node.input[0], &x, DataType::Float);
+        let after = cast(&y, &output, to);
+        node.input[0] = x;
+        node.output[0] = y;
+        vec![before, node, after]
+    }
+}
+
+/// The rows of each part; one part where the graph cuts nothing.
+fn groups(parts: &[usize], n: usize) -> Vec<Range<usize>> {
+    let starts = if parts.is_empty() { &[0] } else { parts };
+    let ends = starts.iter().skip(1).copied().chain([n]);
+    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+}
+
+fn attributes(projection: &Projection) -> Vec<AttributeProto> {
+    let in_features = AttributeProto {
+        name: Some("in_features".into()),
+        r#type: Some(AttributeType::Int as i32),
+        i: Some(projection.weight.k as i64),
+        ..AttributeProto::default()
+    };
+    let eps = AttributeProto {
+        name: Some("eps".into()),
+        r#type: Some(AttributeType::Float as i32),
+        f: Some(projection.eps),
+        ..AttributeProto::default()
+    };
+    vec![in_features, eps]
+}
+
+fn cast(input: &str, output: &str, to: DataType) -> NodeProto {
+    let to = AttributeProto {
+        name: Some("to".into()),
+        r#type: Some(AttributeType::Int as i32),
+        i: Some(to as i64),
+        ..AttributeProto::default()
+    };
+    NodeProto {
+        input: vec![input.into()],
+        output: vec![output.into()],
+        op_type: Some("Cast".into()),
+        attribute: vec![to],
+        ..NodeProto::default()
+    }
+}
+
+fn tensor(name: &str, data_type: DataType, dims: &[usize], bytes: Vec<u8>) -> TensorProto {
+    TensorProto {
+        name: Some(name.into()),
+        data_type: Some(data_type as i32),
+        dims: dims.iter().map(|d| *d as i64).collect(),
+        raw_data: Some(bytes.into()),
+        ..TensorProto::default()
+    }
+}
+
+/// A metadata entry.
+pub(super) fn entry(key: &str, value: &str) -> StringStringEntryProto {
+    StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) }
+}

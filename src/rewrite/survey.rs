@@ -1,0 +1,252 @@
+//! Finds every projection of a model, whatever will become of it.
+
+use super::{
+    pattern::{Bindings, Miss, label, qualified},
+    rule::{NoMatch, Projection, Rule},
+};
+use crate::{
+    graph::{Constants, NodeId, View, nested_graphs},
+    proto::{ModelProto, NodeProto},
+    roles::{self, Role},
+};
+use std::collections::{HashMap, HashSet};
+
+/// One projection as the survey found it.
+pub(super) struct Site<'r> {
+    /// The rule that found it.
+    pub rule: &'r Rule,
+    /// The root of the rule's match: what a patch replaces.
+    pub root: NodeId,
+    /// The node that multiplies.
+    pub node: NodeId,
+    /// What to call it: its name, or the value it makes.
+    pub name: String,
+    /// Its operator.
+    pub op: String,
+    /// What the rule's names stand for.
+    pub bound: Bindings,
+    /// The projection, or why it stays as it is.
+    pub found: Result<Projection, String>,
+    /// What it is for.
+    pub role: Role,
+    /// The node that reads its weight as an embedding table.
+    pub tied: Option<String>,
+    /// The constant that is added to it.
+    pub bias: Option<String>,
+    /// Where the graph cuts its output apart: the first row of each part.
+    pub parts: Vec<usize>,
+}
+
+impl Site<'_> {
+    /// Bytes of the weight as the source stores it.
+    pub fn stored_bytes(&self) -> u64 {
+        self.found.as_ref().map_or(0, |p| p.weight.stored_bytes)
+    }
+}
+
+/// The projections of every graph of a model, each graph before those nested in it.
+pub(super) fn survey<'r>(model: &ModelProto, rules: &'r [Rule]) -> Vec<Vec<Site<'r>>> {
+    let mut found = Vec::new();
+    if let Some(graph) = &model.graph {
+        survey_graph(&View::new(graph), rules, &HashMap::new(), &mut found);
+    }
+    found
+}
+
+/// Initializers that are read as embedding tables, with the node that does.
+type Tables = HashMap<String, String>;
+
+fn survey_graph<'r>(view: &View, rules: &'r [Rule], outer: &Tables, found: &mut Vec<Vec<Site<'r>>>) {
+    let constants = Constants::new(view);
+    let mut tables = outer.clone();
+    tables.extend(embedding_tables(view, &constants));
+    let mut sites = match_rules(view, &constants, rules);
+    for site in &mut sites {
+        let Ok(projection) = &site.found else { continue };
+        let output = view.node(site.root).output.first().map_or("", String::as_str);
+        site.tied = projection.weight.leaves.iter().find_map(|leaf| tables.get(leaf).cloned());
+        site.bias = site.bias.take().or_else(|| added_constant(view, &constants, output));
+        site.parts = parts(view, &constants, output, projection.weight.n);
+    }
+    assign_roles(view, &mut sites);
+    found.push(sites);
+    for (_, node) in view.nodes() {
+        for graph in nested_graphs(node) {
+            survey_graph(&View::nested(graph, view), rules, &tables, found);
+        }
+    }
+}
+
+/// The first rule that takes or refuses a node has it; later ones don't see it.
+fn match_rules<'r>(view: &View, constants: &Constants, rules: &'r [Rule]) -> Vec<Site<'r>> {
+    let mut sites: Vec<Site> = Vec::new();
+    let mut claimed = HashSet::new();
+    for rule in rules {
+        for (root, node) in view.nodes().filter(|(_, n)| rule.pattern.may_start_at(n)) {
+            let constant = node.output.iter().all(|o| constants.is_constant(o));
+            if claimed.contains(&root) || constant {
+                continue;
+            }
+            let (bound, found) = match rule.at(view, constants, root) {
+                Ok((bound, projection)) => (bound, Ok(projection)),
+                Err(NoMatch::Refused(bound, why)) => (bound, Err(why)),
+                Err(NoMatch::Missed(_)) => continue,
+            };
+            let product = found.as_ref().map_or(root, |p| p.node);
+            if claimed.contains(&product) {
+                continue;
+            }
+            claimed.extend(bound.nodes.iter().flatten().copied().chain([product]));
+            let bias = bound.values.get("B").cloned();
+            sites.push(Site {
+                rule,
+                root,
+                node: product,
+                name: label(view.node(product)).to_owned(),
+                op: qualified(view.node(product)),
+                bound,
+                found,
+                role: Role::Other,
+                tied: None,
+                bias,
+                parts: Vec::new(),
+            });
+        }
+    }
+    sites.sort_by_key(|site| site.node);
+    sites
+}
+
+fn assign_roles(view: &View, sites: &mut [Site]) {
+    let described: Vec<roles::Site> = sites.iter().map(|site| describe(view, site)).collect();
+    let roles = roles::find(view, &described);
+    for (site, role) in sites.iter_mut().zip(roles) {
+        site.role = role;
+    }
+}
+
+fn describe<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
+    let node = view.node(site.node);
+    let first = |values: &'v [String]| values.first().map_or("", String::as_str);
+    let (input, n, k) = match &site.found {
+        Ok(projection) => (projection.input.as_str(), projection.weight.n, projection.weight.k),
+        Err(_) => (first(&node.input), 0, 0),
+    };
+    roles::Site {
+        node: site.node,
+        input,
+        output: first(&view.node(site.root).output),
+        in_features: k,
+        out_features: n,
+    }
+}
+
+/// Weights read by `Gather`, directly or by way of constant nodes.
+fn embedding_tables(view: &View, constants: &Constants) -> Tables {
+    let gathers = view.nodes().filter(|(_, n)| n.op_type() == "Gather");
+    let tables = gathers.filter_map(|(_, node)| {
+        let table = node.input.first().filter(|t| constants.is_constant(t))?;
+        Some(constants.leaves(table).into_iter().map(move |leaf| (leaf, label(node).to_owned())))
+    });
+    tables.flatten().collect()
+}
+
+/// The vector that an `Add` right after `value` adds.
+fn added_constant(view: &View, constants: &Constants, value: &str) -> Option<String> {
+    let add = view.node(view.only_use(value)?.node);
+    let other = add.input.iter().find(|i| *i != value)?;
+    let vector = |v: &str| constants.is_constant(v) && view.initializer(v).is_none_or(|t| t.dims.len() <= 1);
+    (add.op_type() == "Add" && vector(other)).then(|| other.clone())
+}
+
+/// The first row of each part into which the graph cuts a projection's `n` outputs along their axis,
+/// by `Split` or by `Slice`s that cover it; empty where it does not.
+fn parts(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<usize> {
+    let mut value = value;
+    for _ in 0..4 {
+        let readers: Vec<&NodeProto> = view.uses(value).iter().map(|u| view.node(u.node)).collect();
+        let cuts = split_at(constants, &readers, n).or_else(|| sliced_at(constants, &readers, value, n));
+        if let Some(cuts) = cuts {
+            return cuts;
+        }
+        match readers[..] {
+            [node] if matches!(node.op_type(), "Add" | "Identity" | "Cast") => value = &node.output[0],
+            _ => break,
+        }
+    }
+    Vec::new()
+}
+
+fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<Vec<usize>> {
+    let split = readers.iter().find(|node| node.op_type() == "Split")?;
+    let attribute = |name: &str| split.attribute.iter().find(|a| a.name() == name);
+    let given = match attribute("split") {
+        Some(sizes) => Some(sizes.ints.clone()),
+        None => split.input.get(1).and_then(|v| constants.integers(v)),
+    };
+    let count = split.output.len();
+    let sizes: Vec<usize> = match given {
+        Some(sizes) => sizes.iter().map(|s| usize::try_from(*s).ok()).collect::<Option<_>>()?,
+        None => vec![n / count; count],
+    };
+    let axis = attribute("axis").map_or(0, |a| a.i());
+    // The axis of the outputs: an axis before it would have to be as long by chance.
+    (axis != 0 && sizes.iter().sum::<usize>() == n && count > 1).then(|| {
+        let mut next = 0;
+        sizes.iter().map(|size| std::mem::replace(&mut next, next + size)).collect()
+    })
+}
+
+fn sliced_at(constants: &Constants, readers: &[&NodeProto], value: &str, n: usize) -> Option<Vec<usize>> {
+    let slices = readers.iter().filter(|node| node.op_type() == "Slice" && node.input[0] == value);
+    let mut ranges = Vec::new();
+    for slice in slices {
+        let one = |input: usize, name: &str| -> Option<i64> {
+            let values = match slice.attribute.iter().find(|a| a.name() == name) {
+                Some(attribute) => attribute.ints.clone(),
+                None => constants.integers(slice.input.get(input)?)?,
+            };
+            if let [value] = values[..] { Some(value) } else { None }
+        };
+        let step = if slice.input.len() > 4 { one(4, "steps")? } else { 1 };
+        if step != 1 || one(3, "axes")? == 0 {
+            return None;
+        }
+        let start = usize::try_from(one(1, "starts")?).ok()?;
+        let end = usize::try_from(one(2, "ends")?).ok()?.min(n);
+        ranges.push((start, end));
+    }
+    ranges.sort_unstable();
+    ranges.dedup();
+    let joined = ranges.windows(2).all(|pair| pair[0].1 == pair[1].0);
+    let covers = ranges.first().is_some_and(|r| r.0 == 0) && ranges.last().is_some_and(|r| r.1 == n);
+    (ranges.len() > 1 && joined && covers).then(|| ranges.iter().map(|r| r.0).collect())
+}
+
+/// For a node that no rule took: the rule that came nearest, and what stopped it.
+pub(super) struct Nearest<'r> {
+    /// The rule, if any starts at such an operator.
+    pub rule: Option<&'r Rule>,
+    /// What stopped it, as a sentence.
+    pub why: String,
+}
+
+/// Why no rule takes a node.
+pub(super) fn nearest<'r>(view: &View, constants: &Constants, rules: &'r [Rule], id: NodeId) -> Nearest<'r> {
+    let node = view.node(id);
+    if node.output.iter().all(|o| constants.is_constant(o)) {
+        let why = format!("node `{}` computes a constant; it may be part of a weight", label(node));
+        return Nearest { rule: None, why };
+    }
+    let misses = rules.iter().filter(|r| r.pattern.may_start_at(node)).filter_map(|rule| {
+        match rule.at(view, constants, id) {
+            Err(NoMatch::Missed(miss)) => Some((rule, miss)),
+            _ => None,
+        }
+    });
+    let furthest = misses.reduce(|best, next| if next.1.matched > best.1.matched { next } else { best });
+    match furthest {
+        Some((rule, Miss { why, .. })) => Nearest { rule: Some(rule), why },
+        None => Nearest { rule: None, why: format!("no rule starts at {}", qualified(node)) },
+    }
+}

@@ -1,0 +1,62 @@
+//! Models trained with BitLinear, whose fake quantisation is nodes of the graph.
+//!
+//! ```text
+//!      ┌─ Abs ─ ReduceMax ─ Clip ─ … ─┐
+//! x ───┴──────────── Mul ─ Round ─ Clip ─ Div ─ MatMul(W) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ y
+//! ```
+//!
+//! The picture is one spelling of many: [`fake_quant`] recognises the arithmetic. What only served
+//! the fake quantisation is orphaned by the new node and goes with it.
+
+use super::{
+    fake_quant::{Stop, quantized},
+    gemm::layout,
+};
+use crate::{
+    quant::Layout,
+    rewrite::{Effect, Match, Projection, Reject, Rule},
+};
+
+pub(super) fn rules() -> [Rule; 5] {
+    [
+        // The product is of integers, and the scales of activation and weight come after it.
+        product("bitnet-scaled-div", "y = Div(p, s)", |_| Layout::InOut),
+        product("bitnet-scaled-mul", "y = Mul(p, s)", |_| Layout::InOut),
+        // The activation's scale is part of the product's operand.
+        product("bitnet", "y = MatMul(q, W)", |_| Layout::InOut),
+        product("bitnet-gemm", &gemm("q, W"), |m| layout(m.int("transB"))),
+        Rule::new("bitnet-gemm-bias", Effect::Exact)
+            .find(&gemm("q, W, B"))
+            .emit(
+                "bit = bitonnx.BitLinear(x, codes, scale)
+                 [bias] y = Add(bit, B)",
+            )
+            .with(|m| trained(m, layout(m.int("transB")))),
+    ]
+}
+
+fn product(name: &'static str, pattern: &str, layout: fn(&Match) -> Layout) -> Rule {
+    Rule::new(name, Effect::Exact)
+        .find(pattern)
+        .emit("y = bitonnx.BitLinear(x, codes, scale)")
+        .with(move |m| trained(m, layout(m)))
+}
+
+fn gemm(inputs: &str) -> String {
+    format!("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> ({inputs})")
+}
+
+fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
+    let found = quantized(m.view, m.constants, m.root).map_err(|stop| match stop {
+        Stop::Foreign => Reject::Miss(format!("node `{}` multiplies no fake-quantised activation", m.label())),
+        Stop::Other(why) => Reject::Refuse(why),
+    })?;
+    Ok(Projection {
+        node: found.product,
+        weight: m.weight_of(found.product, layout)?,
+        input: found.x,
+        factor: found.factor,
+        eps: found.eps,
+        trained: true,
+    })
+}

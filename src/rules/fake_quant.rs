@@ -1,0 +1,423 @@
+//! Fake quantisation of activations, recognised by its arithmetic instead of its spelling.
+//!
+//! A model trained with BitLinear rounds each row of an activation `x` to int8 codes and back:
+//!
+//! ```text
+//! g = max(max|x|, eps)     q = clip(round(x·127/g), -128, 127)     x_q = q·g/127
+//! ```
+//!
+//! Exporters and authors write this in many ways: `127 / g` as a reciprocal or not, dividing by the
+//! factor or multiplying by its inverse, straight-through as `x + (x_q - x)`, with a lambda, with the
+//! scale after the product. All are sums and products of the same few things, so every value on the
+//! way is reduced to a [`Form`]: what it is in terms of `x`, `q` and powers of `g`. Two spellings are
+//! the same arithmetic when they have the same form.
+
+use crate::{
+    graph::{Constants, NodeId, View},
+    proto::{NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
+    rewrite::{label, qualified},
+};
+use std::{cell::Cell, collections::HashMap};
+
+/// A product of quantised activations and a constant weight, scales included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantized {
+    /// The activation before quantisation.
+    pub x: String,
+    /// The node that multiplies it with the weight.
+    pub product: NodeId,
+    /// What the weight's scale is to be multiplied with.
+    pub factor: f32,
+    /// The least `g`.
+    pub eps: f32,
+}
+
+/// Why a value has no usable form.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stop {
+    /// It is not made of one row's fake quantisation.
+    Foreign,
+    /// It is, but by another arithmetic: a sentence.
+    Other(String),
+}
+
+/// The fake quantisation that feeds `root`, if any.
+///
+/// `root` is the product itself when the scale `g/127` is part of its operand, else the last node
+/// that multiplies or divides the product by the row's scale.
+pub fn quantized(view: &View, constants: &Constants, root: NodeId) -> Result<Quantized, Stop> {
+    let product = product_below(view, constants, root).ok_or(Stop::Foreign)?;
+    let node = view.node(product);
+    let operand = &node.input[0];
+    let round = rounding(view, operand).ok_or(Stop::Foreign)?;
+    if view.node(round).op_type() != "Round" {
+        let node = view.node(round);
+        return Err(Stop::Other(format!("node `{}` quantises with {}", label(node), qualified(node))));
+    }
+    let mut stop = Stop::Foreign;
+    for x in bases(view, round) {
+        let row = Row { view, constants, x, product, eps: Cell::new(None), seen: HashMap::new().into() };
+        match row.complete(root) {
+            Ok(Term { factor, .. }) => {
+                let (factor, eps) = ((factor * 127.0) as f32, row.eps.get().unwrap_or(0.0) as f32);
+                return Ok(Quantized { x: x.to_owned(), product, factor, eps });
+            }
+            Err(other @ Stop::Other(_)) => stop = other,
+            Err(Stop::Foreign) => {}
+        }
+    }
+    match stop {
+        Stop::Foreign if root == product => Err(Stop::Other(format!(
+            "node `{}` rounds its activation, but not by a scale of 127 over the row's largest magnitude",
+            label(view.node(round))
+        ))),
+        stop => Err(stop),
+    }
+}
+
+/// The product at the bottom of a chain of scalings, `root` included.
+fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<NodeId> {
+    let mut id = root;
+    for _ in 0..CHAIN {
+        let node = view.node(id);
+        match node.op_type() {
+            "MatMul" => return constants.is_constant(node.input.get(1)?).then_some(id),
+            "Gemm" if id == root => return constants.is_constant(node.input.get(1)?).then_some(id),
+            "Mul" => {
+                let product = |v: &String| view.producer(v).filter(|&p| is_product_or_scaling(view.node(p)));
+                id = node.input.iter().find_map(product)?;
+            }
+            "Div" | "Cast" | "Identity" => id = view.producer(node.input.first()?)?,
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn is_product_or_scaling(node: &NodeProto) -> bool {
+    matches!(node.op_type(), "MatMul" | "Div" | "Mul")
+}
+
+/// Longest way from a product to the rounding of its operand.
+const CHAIN: usize = 12;
+
+/// The nearest node before `value` that rounds, reached through elementwise arithmetic only.
+fn rounding(view: &View, value: &str) -> Option<NodeId> {
+    let mut level = vec![value];
+    for _ in 0..CHAIN {
+        let mut next = Vec::new();
+        for value in level {
+            let Some(id) = view.producer(value) else { continue };
+            let node = view.node(id);
+            match node.op_type() {
+                "Round" | "Floor" | "Ceil" | "QuantizeLinear" | "DynamicQuantizeLinear" => return Some(id),
+                "Mul" | "Div" | "Add" | "Sub" | "Neg" | "Clip" | "Min" | "Max" | "Cast" | "Identity"
+                | "DequantizeLinear" => next.extend(node.input.iter().map(String::as_str)),
+                _ => {}
+            }
+        }
+        level = next;
+    }
+    None
+}
+
+/// What may be `x` in `round(x·f)`, the likelier first.
+fn bases<'m>(view: &View<'m>, round: NodeId) -> Vec<&'m str> {
+    let mut value = view.node(round).input.first().map(String::as_str);
+    while let Some(id) = value.and_then(|v| view.producer(v)) {
+        let node = view.node(id);
+        match node.op_type() {
+            "Mul" => return node.input.iter().map(String::as_str).collect(),
+            "Div" => return node.input.iter().take(1).map(String::as_str).collect(),
+            "Clip" | "Cast" | "Identity" => value = node.input.first().map(String::as_str),
+            _ => break,
+        }
+    }
+    Vec::new()
+}
+
+/// `factor · g^power`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Term {
+    factor: f64,
+    power: i32,
+}
+
+/// What a value is in terms of one row `x`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    /// One number a row, or a constant.
+    Scalar(Term),
+    /// `factor · max|x|`, before it is kept from zero.
+    Peak(f64),
+    /// `factor · |x|`.
+    Magnitude(f64),
+    /// `x·a + q·b`, either of them absent.
+    Blend { x: Option<Term>, q: Option<Term> },
+    /// The product of `q` and the weight.
+    Product(Term),
+}
+
+/// The arithmetic of one row.
+struct Row<'a, 'm> {
+    view: &'a View<'m>,
+    constants: &'a Constants<'a, 'm>,
+    x: &'a str,
+    product: NodeId,
+    eps: Cell<Option<f64>>,
+    seen: std::cell::RefCell<HashMap<String, Result<Form, Stop>>>,
+}
+
+type Formed = Result<Form, Stop>;
+
+impl Row<'_, '_> {
+    /// The scale of the product that ends at `root`: the first node where it holds the row's once.
+    fn complete(&self, root: NodeId) -> Result<Term, Stop> {
+        let at = |id: NodeId| match self.form(&self.view.node(id).output[0])? {
+            Form::Product(term) => Ok(term),
+            _ => Err(Stop::Foreign),
+        };
+        let (product, term) = (at(self.product)?, at(root)?);
+        match (product.power, term.power) {
+            (1, _) if root != self.product => Err(Stop::Foreign),
+            (_, 1) => Ok(term),
+            (_, power) => Err(Stop::Other(format!(
+                "`{}` carries the row's scale to the power {power}, not once",
+                self.view.node(root).output[0]
+            ))),
+        }
+    }
+
+    fn form(&self, value: &str) -> Formed {
+        if value == self.x {
+            return Ok(Form::Blend { x: Some(Term::ONE), q: None });
+        }
+        if let Some(known) = self.seen.borrow().get(value) {
+            return known.clone();
+        }
+        let found = match self.constants.scalar(value) {
+            Some(factor) => Ok(Form::Scalar(Term { factor, power: 0 })),
+            None => self.view.producer(value).map_or(Err(Stop::Foreign), |id| self.made_by(id)),
+        };
+        self.seen.borrow_mut().insert(value.to_owned(), found.clone());
+        found
+    }
+
+    fn made_by(&self, id: NodeId) -> Formed {
+        let node = self.view.node(id);
+        if id == self.product {
+            return self.product(node);
+        }
+        let operand = |index: usize| node.input.get(index).map_or(Err(Stop::Foreign), |v| self.form(v));
+        match node.op_type() {
+            "Identity" | "Unsqueeze" => operand(0),
+            "Cast" => self.cast(node, operand(0)?),
+            "Abs" => magnitude(operand(0)?),
+            "ReduceMax" => self.peak(node, operand(0)?),
+            "Clip" => self.clamp(node, operand(0)?, self.bound(node, "min", 1), self.bound(node, "max", 2)),
+            "Max" | "Min" => self.extremum(node, operand(0)?, operand(1)?),
+            "Round" => self.round(node, operand(0)?),
+            "Neg" => scale(operand(0)?, Term { factor: -1.0, power: 0 }),
+            "Reciprocal" => scale(Form::Scalar(Term::ONE), operand(0)?.scalar()?.inverse()),
+            "Mul" => match (operand(0)?, operand(1)?) {
+                (Form::Scalar(term), other) | (other, Form::Scalar(term)) => scale(other, term),
+                _ => Err(Stop::Foreign),
+            },
+            "Div" => scale(operand(0)?, operand(1)?.scalar()?.inverse()),
+            "Add" => self.add(node, operand(0)?, operand(1)?),
+            "Sub" => self.add(node, operand(0)?, scale(operand(1)?, Term { factor: -1.0, power: 0 })?),
+            _ => Err(Stop::Foreign),
+        }
+    }
+
+    fn product(&self, node: &NodeProto) -> Formed {
+        match self.form(&node.input[0])? {
+            Form::Blend { x: None, q: Some(term) } => Ok(Form::Product(term)),
+            Form::Blend { x: Some(share), q: Some(_) } => Err(Stop::Other(format!(
+                "its operand `{}` is still {:.3} parts unquantised",
+                node.input[0], share.factor
+            ))),
+            _ => Err(Stop::Foreign),
+        }
+    }
+
+    /// Integer casts hold the codes exactly; other values would be cut.
+    fn cast(&self, node: &NodeProto, form: Form) -> Formed {
+        let to = int(node, "to").and_then(|t| DataType::try_from(t as i32).ok());
+        let is_float = matches!(to, Some(DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double));
+        let holds_codes = !matches!(to, Some(DataType::Uint8 | DataType::Bool) | None);
+        match form {
+            form if is_float => Ok(form),
+            Form::Blend { x: None, q: Some(Term::ONE) } if holds_codes => Ok(form),
+            _ => Err(Stop::Other(format!("node `{}` casts to integers what is not its codes", label(node)))),
+        }
+    }
+
+    fn peak(&self, node: &NodeProto, form: Form) -> Formed {
+        let Form::Magnitude(factor) = form else { return Err(Stop::Foreign) };
+        let axes = match node.attribute.iter().find(|a| a.name() == "axes") {
+            Some(axes) => Some(axes.ints.clone()),
+            None => node.input.get(1).and_then(|v| self.constants.integers(v)),
+        };
+        match axes.as_deref() {
+            Some([-1]) => Ok(Form::Peak(factor)),
+            Some(&[axis]) if self.rank(&node.input[0]) == Some(axis + 1) => Ok(Form::Peak(factor)),
+            axes => Err(Stop::Other(format!(
+                "node `{}` takes the largest magnitude over axes {}, not over each row",
+                label(node),
+                axes.map_or("all".into(), |a| format!("{a:?}"))
+            ))),
+        }
+    }
+
+    fn rank(&self, value: &str) -> Option<i64> {
+        self.view.rank(value).map(|rank| rank as i64)
+    }
+
+    /// A clip's bound; infinite where it has none, `None` where it is not constant.
+    fn bound(&self, node: &NodeProto, name: &str, input: usize) -> Option<f64> {
+        let open = if name == "min" { f64::NEG_INFINITY } else { f64::INFINITY };
+        if let Some(attribute) = node.attribute.iter().find(|a| a.name() == name) {
+            return Some(attribute.f().into());
+        }
+        match node.input.get(input).filter(|v| !v.is_empty()) {
+            Some(value) => self.constants.scalar(value),
+            None => Some(open),
+        }
+    }
+
+    fn extremum(&self, node: &NodeProto, a: Form, b: Form) -> Formed {
+        let (form, bound) = match (a, b) {
+            (Form::Scalar(Term { factor, power: 0 }), form) | (form, Form::Scalar(Term { factor, power: 0 })) => {
+                (form, Some(factor))
+            }
+            _ => return Err(Stop::Foreign),
+        };
+        match node.op_type() {
+            "Max" => self.clamp(node, form, bound, Some(f64::INFINITY)),
+            _ => self.clamp(node, form, Some(f64::NEG_INFINITY), bound),
+        }
+    }
+
+    fn clamp(&self, node: &NodeProto, form: Form, low: Option<f64>, high: Option<f64>) -> Formed {
+        let (Some(low), Some(high)) = (low, high) else { return Err(Stop::Foreign) };
+        let differs = |what: &str| Err(Stop::Other(format!("node `{}` {what}", label(node))));
+        match form {
+            Form::Peak(factor) if factor > 0.0 && low > 0.0 && high >= f64::from(f32::MAX) => {
+                let eps = low / factor;
+                match self.eps.replace(Some(eps)) {
+                    Some(other) if other != eps => differs(&format!("keeps the scale above {eps}, another node above {other}")),
+                    _ => Ok(Form::Scalar(Term { factor, power: 1 })),
+                }
+            }
+            Form::Blend { x: None, q: Some(Term { factor, power: 0 }) }
+            | Form::Blend { x: Some(Term { factor, power: -1 }), q: None } => {
+                let reach = if matches!(form, Form::Blend { q: None, .. }) { factor } else { 127.0 * factor };
+                // A bound that the codes never reach may be left out, as -128 always is.
+                if low <= -reach.abs() && high >= reach.abs() {
+                    Ok(form)
+                } else {
+                    differs(&format!("clips the codes to {low}..{high}, not to -128..127"))
+                }
+            }
+            _ => differs(&format!("clips to {low}..{high} what is neither the codes nor their scale")),
+        }
+    }
+
+    fn round(&self, node: &NodeProto, form: Form) -> Formed {
+        let differs = |what: String| Err(Stop::Other(format!("node `{}` rounds {what}, not x·127/g", label(node))));
+        match form {
+            Form::Blend { x: Some(Term { factor, power: -1 }), q: None } if near(factor, 127.0) => {
+                Ok(Form::Blend { x: None, q: Some(Term::ONE) })
+            }
+            Form::Blend { x: Some(Term { factor, power: -1 }), q: None } => differs(format!("x·{factor:.4}/g")),
+            Form::Blend { x: Some(Term { factor, power: 0 }), q: None } => {
+                differs(format!("x·{factor:.4}, a scale that is no token's own"))
+            }
+            _ => Err(Stop::Foreign),
+        }
+    }
+
+    fn add(&self, node: &NodeProto, a: Form, b: Form) -> Formed {
+        match (a, b) {
+            (Form::Scalar(a), Form::Scalar(b)) if a.power == b.power => {
+                Ok(Form::Scalar(Term { factor: a.factor + b.factor, power: a.power }))
+            }
+            (Form::Blend { x: xa, q: qa }, Form::Blend { x: xb, q: qb }) => {
+                Ok(Form::Blend { x: sum(xa, xb)?, q: sum(qa, qb)? })
+            }
+            (Form::Peak(_), Form::Scalar(eps)) | (Form::Scalar(eps), Form::Peak(_)) => Err(Stop::Other(format!(
+                "node `{}` adds {} to the largest magnitude instead of keeping it above",
+                label(node),
+                eps.factor
+            ))),
+            (Form::Blend { .. }, Form::Scalar(by)) | (Form::Scalar(by), Form::Blend { .. }) => Err(Stop::Other(format!(
+                "node `{}` shifts the activation by {}: a zero point or another rounding",
+                label(node),
+                by.factor
+            ))),
+            _ => Err(Stop::Foreign),
+        }
+    }
+}
+
+impl Term {
+    const ONE: Term = Term { factor: 1.0, power: 0 };
+
+    fn times(self, other: Term) -> Term {
+        Term { factor: self.factor * other.factor, power: self.power + other.power }
+    }
+
+    fn inverse(self) -> Term {
+        Term { factor: 1.0 / self.factor, power: -self.power }
+    }
+}
+
+impl Form {
+    fn scalar(self) -> Result<Term, Stop> {
+        match self {
+            Form::Scalar(term) => Ok(term),
+            _ => Err(Stop::Foreign),
+        }
+    }
+}
+
+fn scale(form: Form, by: Term) -> Formed {
+    let times = |term: Option<Term>| term.map(|t| t.times(by));
+    Ok(match form {
+        Form::Scalar(term) => Form::Scalar(term.times(by)),
+        Form::Blend { x, q } => Form::Blend { x: times(x), q: times(q) },
+        Form::Product(term) => Form::Product(term.times(by)),
+        Form::Peak(factor) if by.power == 0 => Form::Peak(factor * by.factor),
+        Form::Magnitude(factor) if by.power == 0 => Form::Magnitude(factor * by.factor),
+        Form::Peak(_) | Form::Magnitude(_) => return Err(Stop::Foreign),
+    })
+}
+
+fn magnitude(form: Form) -> Formed {
+    match form {
+        Form::Blend { x: Some(Term { factor, power: 0 }), q: None } => Ok(Form::Magnitude(factor.abs())),
+        _ => Err(Stop::Foreign),
+    }
+}
+
+/// The sum of two terms; what cancels is absent.
+fn sum(a: Option<Term>, b: Option<Term>) -> Result<Option<Term>, Stop> {
+    match (a, b) {
+        (Some(a), Some(b)) if a.power != b.power => Err(Stop::Foreign),
+        (Some(a), Some(b)) => {
+            let factor = a.factor + b.factor;
+            Ok((!near(a.factor, -b.factor)).then_some(Term { factor, power: a.power }))
+        }
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+/// Equal up to the rounding of a few f32 operations.
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-6 * a.abs().max(b.abs())
+}
+
+fn int(node: &NodeProto, name: &str) -> Option<i64> {
+    node.attribute.iter().find(|a| a.name() == name && a.r#type() == AttributeType::Int).map(|a| a.i())
+}

@@ -1,0 +1,37 @@
+//! ```text
+//! x ─ Gemm(W, B) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ Add(B) ─ y
+//! ```
+//!
+//! The weight is [out, in] with `transB` and [in, out] without, as in GPT-2's Conv1D, whose `Reshape`s
+//! around the Gemm stay: BitLinear works on rows of any rank.
+
+use crate::{
+    quant::Layout,
+    rewrite::{Effect, Rule},
+};
+
+pub(super) fn rules() -> [Rule; 2] {
+    [biased(), plain()]
+}
+
+fn biased() -> Rule {
+    Rule::new("gemm-bias", Effect::Approximate)
+        .find("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> (x, W, B)")
+        .emit(
+            "bit = bitonnx.BitLinear(x, codes, scale)
+             [bias] y = Add(bit, B)",
+        )
+        .with(|m| Ok(m.projection("x", m.weight("W", layout(m.int("transB")))?)))
+}
+
+fn plain() -> Rule {
+    Rule::new("gemm", Effect::Approximate)
+        .find("y = Gemm <alpha = 1.0, transA = 0, transB: int = @transB> (x, W)")
+        .emit("y = bitonnx.BitLinear(x, codes, scale)")
+        .with(|m| Ok(m.projection("x", m.weight("W", layout(m.int("transB")))?)))
+}
+
+/// How Gemm's attribute lays out its weight.
+pub(super) fn layout(trans_b: i64) -> Layout {
+    if trans_b == 0 { Layout::InOut } else { Layout::OutIn }
+}

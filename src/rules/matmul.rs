@@ -1,0 +1,36 @@
+//! ```text
+//! x ─ MatMul(W) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ y
+//! ```
+//!
+//! A bias `Add` behind it, on either side, stays where it is.
+
+use crate::{
+    quant::Layout,
+    rewrite::{Effect, Rule},
+};
+
+pub(super) fn rules() -> [Rule; 3] {
+    [matmul(), fused_matmul(Layout::InOut), fused_matmul(Layout::OutIn)]
+}
+
+fn matmul() -> Rule {
+    Rule::new("matmul", Effect::Approximate)
+        .find("y = MatMul(x, W)")
+        .emit("y = bitonnx.BitLinear(x, codes, scale)")
+        .with(|m| Ok(m.projection("x", m.weight("W", Layout::InOut)?)))
+}
+
+/// ONNX Runtime's MatMul with the transposition of its weight inside.
+fn fused_matmul(layout: Layout) -> Rule {
+    let (name, trans_b) = match layout {
+        Layout::InOut => ("fused-matmul", 0),
+        Layout::OutIn => ("fused-matmul-transposed", 1),
+    };
+    Rule::new(name, Effect::Approximate)
+        .find(&format!(
+            "y = com.microsoft.FusedMatMul
+                 <alpha = 1.0, transA = 0, transB = {trans_b}, transBatchA = 0, transBatchB = 0> (x, W)"
+        ))
+        .emit("y = bitonnx.BitLinear(x, codes, scale)")
+        .with(move |m| Ok(m.projection("x", m.weight("W", layout)?)))
+}

@@ -1,0 +1,25 @@
+//! The recipe: every rule, in the order in which they are tried.
+//!
+//! The first rule that takes or refuses a node has it. Hence: what was trained with BitLinear comes
+//! before the plain products that it is made of, so that no activation is quantised twice; what is
+//! quantised already comes last, since no other rule's pattern has those operators.
+
+mod attention;
+mod bitnet;
+mod fake_quant;
+mod gemm;
+mod matmul;
+mod quantized;
+
+use crate::rewrite::Rule;
+
+/// Every rule, in order.
+pub fn recipe() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    rules.extend(bitnet::rules());
+    rules.extend(matmul::rules());
+    rules.extend(gemm::rules());
+    rules.extend(attention::rules());
+    rules.extend(quantized::rules());
+    rules
+}
