@@ -5,6 +5,7 @@ pub mod graph;
 pub mod kernels;
 pub mod proto;
 pub mod quant;
+pub mod roles;
 pub mod text;
 
 pub use error::{Error, Result};
