@@ -1,6 +1,5 @@
 //! Turns an exported ONNX transformer into a 1.58-bit one.
 
-#[allow(dead_code)]
 mod error;
 pub mod graph;
 pub mod kernels;
