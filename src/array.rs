@@ -80,8 +80,12 @@ impl Array {
             Bool => decode::<bool>(&shape, &bytes),
             Uint4 => Self::from_vec(&shape, unpack(&shape, &bytes, 4, |code| code)?),
             Uint2 => Self::from_vec(&shape, unpack(&shape, &bytes, 2, |code| code)?),
-            Int4 => Self::from_vec(&shape, unpack(&shape, &bytes, 4, |code| (code as i8) << 4 >> 4)?),
-            Int2 => Self::from_vec(&shape, unpack(&shape, &bytes, 2, |code| (code as i8) << 6 >> 6)?),
+            Int4 => {
+                Self::from_vec(&shape, unpack(&shape, &bytes, 4, |code| (code as i8) << 4 >> 4)?)
+            }
+            Int2 => {
+                Self::from_vec(&shape, unpack(&shape, &bytes, 2, |code| (code as i8) << 6 >> 6)?)
+            }
             _ => None,
         }
     }
@@ -184,6 +188,16 @@ impl Array {
         })
     }
 
+    /// Whether the elements lie in memory in row-major order.
+    pub(crate) fn is_standard_layout(&self) -> bool {
+        for_any!(self, elements => elements.is_standard_layout())
+    }
+
+    /// The transpose, sharing the elements.
+    pub(crate) fn reversed_axes(self) -> Array {
+        for_any!(self, elements => Element::wrap(elements.reversed_axes()))
+    }
+
     fn convert<T: Element>(self) -> Array {
         for_any!(self, elements => T::wrap(elements.map(|e| T::from_wide(e.widen())).into_shared()))
     }
@@ -202,9 +216,9 @@ pub trait Element: Copy + Default + PartialEq + PartialOrd + Send + Sync + 'stat
     /// The element that ONNX's `Cast` makes of a wider one.
     fn from_wide(wide: Wide) -> Self;
     /// Elements from their little-endian bytes; bytes left over are ignored.
-    fn from_le_bytes(bytes: &[u8]) -> Vec<Self>;
+    fn from_bytes(bytes: &[u8]) -> Vec<Self>;
     /// Appends the element's little-endian bytes.
-    fn push_le_bytes(self, bytes: &mut Vec<u8>);
+    fn push_bytes(self, bytes: &mut Vec<u8>);
     /// The nearest double.
     fn to_f64(self) -> f64 {
         match self.widen() {
@@ -244,12 +258,12 @@ macro_rules! element {
             fn from_wide(wide: Wide) -> Self {
                 $from_wide(wide)
             }
-            fn from_le_bytes(bytes: &[u8]) -> Vec<Self> {
+            fn from_bytes(bytes: &[u8]) -> Vec<Self> {
                 let (chunks, _) = bytes.as_chunks::<{ size_of::<$type>() }>();
                 chunks.iter().map(|&chunk| <$type>::from_le_bytes(chunk)).collect()
             }
             #[inline]
-            fn push_le_bytes(self, bytes: &mut Vec<u8>) {
+            fn push_bytes(self, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&self.to_le_bytes());
             }
         }
@@ -309,10 +323,10 @@ impl Element for bool {
     fn from_wide(wide: Wide) -> Self {
         !matches!(wide, Wide::Float(0.0) | Wide::Int(0) | Wide::Uint(0))
     }
-    fn from_le_bytes(bytes: &[u8]) -> Vec<Self> {
+    fn from_bytes(bytes: &[u8]) -> Vec<Self> {
         bytes.iter().map(|&byte| byte != 0).collect()
     }
-    fn push_le_bytes(self, bytes: &mut Vec<u8>) {
+    fn push_bytes(self, bytes: &mut Vec<u8>) {
         bytes.push(self.into());
     }
 }
@@ -326,12 +340,12 @@ fn f32_from(wide: Wide) -> f32 {
 }
 
 fn decode<T: Element>(shape: &[usize], bytes: &[u8]) -> Option<Array> {
-    Array::from_vec(shape, T::from_le_bytes(bytes))
+    Array::from_vec(shape, T::from_bytes(bytes))
 }
 
 fn encode<T: Element>(elements: &Elements<T>) -> Bytes {
     let mut bytes = Vec::with_capacity(size_of_val_of(elements));
-    elements.iter().for_each(|e| e.push_le_bytes(&mut bytes));
+    elements.iter().for_each(|e| e.push_bytes(&mut bytes));
     bytes.into()
 }
 
@@ -339,7 +353,8 @@ fn encode<T: Element>(elements: &Elements<T>) -> Bytes {
 fn unpack<T>(shape: &[usize], bytes: &[u8], bits: usize, read: impl Fn(u8) -> T) -> Option<Vec<T>> {
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
     let mask = (1u8 << bits) - 1;
-    let codes = bytes.iter().flat_map(|&b| (0..8).step_by(bits).map(move |shift| b >> shift & mask));
+    let codes =
+        bytes.iter().flat_map(|&b| (0..8).step_by(bits).map(move |shift| b >> shift & mask));
     Some(codes.take(count).map(read).collect())
 }
 

@@ -111,10 +111,7 @@ impl<'v, 'm> Constants<'v, 'm> {
     pub fn value(&self, value: &str) -> Result<Array, NotConstant> {
         let origin = self.origin(0, value)?;
         self.verdict(origin)?;
-        match origin {
-            Origin::Stored(tensor) => stored(tensor),
-            Origin::Made(output) => self.evaluate(output),
-        }
+        self.known(origin)
     }
 
     /// The stored tensors and nodes that the value is computed from.
@@ -251,6 +248,14 @@ impl<'v, 'm> Constants<'v, 'm> {
         Ok(reads)
     }
 
+    /// The value of what has been found constant.
+    fn known(&self, origin: Origin<'m>) -> Result<Array, NotConstant> {
+        match origin {
+            Origin::Stored(tensor) => stored(tensor),
+            Origin::Made(output) => self.evaluate(output),
+        }
+    }
+
     fn evaluate(&self, target: Output) -> Result<Array, NotConstant> {
         if let Some(array) = self.memo().small.get(&target) {
             return Ok(array.clone());
@@ -302,10 +307,19 @@ impl<'v, 'm> Constants<'v, 'm> {
             Origin::Made(output) => {
                 let array = live.take(key).or_else(|| self.memo().small.get(&output).cloned());
                 array.ok_or_else(|| {
-                    NotConstant::at(self.node(output.place), "it has more outputs than its operator gives")
+                    NotConstant::at(
+                        self.node(output.place),
+                        "it has more outputs than its operator gives",
+                    )
                 })
             }
         }
+    }
+}
+
+impl<'m> Origin<'m> {
+    fn tensor(self) -> Option<&'m TensorProto> {
+        if let Origin::Stored(tensor) = self { Some(tensor) } else { None }
     }
 }
 

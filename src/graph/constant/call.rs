@@ -1,6 +1,6 @@
 //! One application of an operator: a node with the values of its inputs.
 
-use crate::array::{Array, MAX_RANK};
+use crate::array::{Array, Elements, MAX_RANK};
 use crate::proto::{AttributeProto, NodeProto, TensorProto, tensor_proto::DataType};
 
 /// Why an operator gave no result.
@@ -20,6 +20,9 @@ impl Limit {
     const SMALLEST: usize = 64 << 20;
     const LARGEST: usize = 16 << 30;
 
+    /// For results that take no memory of their own.
+    pub const NONE: Self = Limit(usize::MAX);
+
     /// 64 times the model, within reason for the very small and the very large.
     pub fn for_model(bytes: usize) -> Self {
         Limit(bytes.saturating_mul(64).clamp(Self::SMALLEST, Self::LARGEST))
@@ -30,6 +33,11 @@ impl Limit {
         Limit(self.0.saturating_sub(bytes))
     }
 
+    /// Refuses a shape that would take too much memory with elements like these.
+    pub fn allow_like<T>(self, _: &Elements<T>, shape: &[usize]) -> Result<(), Reason> {
+        self.allow::<T>(shape)
+    }
+
     /// Refuses a shape whose elements would take too much memory.
     pub fn allow<T>(self, shape: &[usize]) -> Result<(), Reason> {
         if shape.len() > MAX_RANK {
@@ -37,7 +45,7 @@ impl Limit {
         }
         let bytes = shape.iter().try_fold(size_of::<T>(), |n, &d| n.checked_mul(d.max(1)));
         match bytes {
-            Some(bytes) if bytes <= self.0 => Ok(()),
+            Some(bytes) if bytes <= self.0.min(isize::MAX as usize) => Ok(()),
             _ => Err(format!("its result of shape {shape:?} is too large for this model")),
         }
     }
@@ -123,7 +131,8 @@ pub fn axis_indices(axes: &[i64], rank: usize) -> Result<Vec<usize>, Reason> {
 
 /// An index, counted from the back where negative, below `length`.
 pub fn index(index: i64, length: usize) -> Option<usize> {
-    let from_front = if index < 0 { index.checked_add(i64::try_from(length).ok()?)? } else { index };
+    let from_front =
+        if index < 0 { index.checked_add(i64::try_from(length).ok()?)? } else { index };
     usize::try_from(from_front).ok().filter(|&i| i < length)
 }
 

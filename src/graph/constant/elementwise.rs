@@ -8,7 +8,7 @@ use ndarray::{ArrayViewD, Axis, Zip};
 type Outcome = Result<Array, Reason>;
 
 /// Arithmetic in an element type. Integers wrap, floats round once.
-trait Number: Element {
+pub trait Number: Element {
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -66,7 +66,13 @@ macro_rules! float_number {
                 -self
             }
             fn sign(self) -> Self {
-                if self > 0.0 { 1.0 } else if self < 0.0 { -1.0 } else { self }
+                if self > 0.0 {
+                    1.0
+                } else if self < 0.0 {
+                    -1.0
+                } else {
+                    self
+                }
             }
             fn is_nan(self) -> bool {
                 $type::is_nan(self)
@@ -126,7 +132,7 @@ macro_rules! signed_number {
 
 macro_rules! unsigned_number {
     ($type:ident) => {
-        integer_number!($type, |a| a, |a: $type| a.min(1), |a: $type, b: $type| a % b);
+        integer_number!($type, |a| a, |a: $type| Ord::min(a, 1), |a: $type, b: $type| a % b);
     };
 }
 
@@ -289,7 +295,7 @@ pub fn pow(call: &mut Call) -> Outcome {
     let exponent = for_any!(exponent, e => e.mapv(Element::to_f64).into_shared());
     let limit = call.limit;
     numbers!(base, x => {
-        zip_onto(widened(x, exponent.shape(), limit)?, &exponent, |a, b| a.pow(b))?
+        zip_onto(widened(x, exponent.shape(), limit)?, &exponent, Number::pow)?
     })
 }
 
@@ -385,7 +391,8 @@ fn choose<T: Element>(
     limit.allow::<T>(shape)?;
     let condition = broadcast(condition, shape)?;
     let (yes, no) = (broadcast(yes, shape)?, broadcast(no, shape)?);
-    let chosen = Zip::from(condition).and(yes).and(no).map_collect(|&c, &a, &b| if c { a } else { b });
+    let chosen =
+        Zip::from(condition).and(yes).and(no).map_collect(|&c, &a, &b| if c { a } else { b });
     Ok(chosen.into_shared())
 }
 
@@ -398,14 +405,21 @@ pub fn dequantize_linear(call: &mut Call) -> Outcome {
         other => return Err(no_such(&other)),
     };
     let rank = x.shape().len();
-    let axis = if scale.len() == 1 && scale.ndim() < 2 { None } else { Some(call.axis(Some(1), rank)?) };
+    let axis =
+        if scale.len() == 1 && scale.ndim() < 2 { None } else { Some(call.axis(Some(1), rank)?) };
     let block = call.int("block_size").unwrap_or(0);
     let zero = match call.take_optional(2) {
         Some(zero) if zero.dtype() != x.dtype() => return Err(mismatch(&x, &zero)),
         Some(zero) if zero.shape() != scale.shape() => {
-            return Err(format!("its scale has shape {:?}, its zero point {:?}", scale.shape(), zero.shape()));
+            return Err(format!(
+                "its scale has shape {:?}, its zero point {:?}",
+                scale.shape(),
+                zero.shape()
+            ));
         }
-        Some(zero) => for_any!(zero, z => along(z, x.shape(), axis, block)?.mapv(integer).into_shared()),
+        Some(zero) => {
+            for_any!(zero, z => along(z, x.shape(), axis, block)?.mapv(integer).into_shared())
+        }
         None => ndarray::arr0(0).into_dyn().into_shared(),
     };
     let scale = along(scale, x.shape(), axis, block)?;
@@ -436,7 +450,8 @@ fn along<T: Element>(
     axis: Option<usize>,
     block: i64,
 ) -> Result<Elements<T>, Reason> {
-    let misfit = |p: &Elements<T>| format!("its scale of shape {:?} does not fit {shape:?}", p.shape());
+    let misfit =
+        |p: &Elements<T>| format!("its scale of shape {:?} does not fit {shape:?}", p.shape());
     let Some(axis) = axis else {
         return parameters.into_shape_with_order(vec![]).map_err(|e| e.to_string());
     };
@@ -507,7 +522,11 @@ fn zip_onto<T: Element, U: Element>(
 }
 
 /// The operand repeated to the shape that it and `other` broadcast to.
-fn widened<T: Element>(a: Elements<T>, other: &[usize], limit: Limit) -> Result<Elements<T>, Reason> {
+fn widened<T: Element>(
+    a: Elements<T>,
+    other: &[usize],
+    limit: Limit,
+) -> Result<Elements<T>, Reason> {
     let shape = broadcast_shape(a.shape(), other)?;
     if a.shape() == shape {
         return Ok(a);

@@ -223,7 +223,7 @@ pub fn with_shape(x: Array, shape: &[usize]) -> Outcome {
     if x.shape() == shape {
         return Ok(x);
     }
-    Limit::UNLIMITED.allow::<u64>(shape)?;
+    Limit::NONE.allow::<u64>(shape)?;
     for_any!(x, x => {
         let x = standard(x).into_shape_with_order(shape);
         Ok(Element::wrap(x.map_err(|e| e.to_string())?))
@@ -312,8 +312,7 @@ pub fn split(call: &mut Call) -> Result<Vec<Array>, Reason> {
 /// Parts of one length, the last one shorter where it does not divide.
 fn even_parts(length: usize, parts: usize) -> Result<Vec<usize>, Reason> {
     let size = length.div_ceil(parts.max(1));
-    let sizes: Vec<usize> =
-        (0..parts).map(|i| length.saturating_sub(i * size).min(size)).collect();
+    let sizes: Vec<usize> = (0..parts).map(|i| length.saturating_sub(i * size).min(size)).collect();
     Ok(sizes)
 }
 

@@ -111,7 +111,12 @@ fn in_single(
     run: fn(&mut Call) -> Result<Array, Reason>,
     call: &mut Call,
 ) -> Result<Array, Reason> {
-    let float = call.inputs.iter().flatten().map(Array::dtype).find(|&t| is_half(t) || t == DataType::Float);
+    let float = call
+        .inputs
+        .iter()
+        .flatten()
+        .map(Array::dtype)
+        .find(|&t| is_half(t) || t == DataType::Float);
     for input in call.inputs.iter_mut().filter(|i| i.as_ref().is_some_and(|a| is_half(a.dtype()))) {
         *input = input.take().and_then(|array| array.cast(DataType::Float));
     }
