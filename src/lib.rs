@@ -1,5 +1,6 @@
 //! Turns an exported ONNX transformer into a 1.58-bit one.
 
+pub mod array;
 mod error;
 pub mod graph;
 pub mod kernels;
