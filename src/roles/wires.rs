@@ -121,7 +121,7 @@ impl<'m> Wires<'m> {
             "Gather" | "GatherElements" | "GatherND" if lookup => &[1],
             "Gather" | "GatherElements" | "GatherND" | "Reshape" | "Expand" | "Slice" | "Tile"
             | "Pad" | "Unsqueeze" | "Squeeze" | "Split" | "SplitToSequence" | "TopK" | "Trilu"
-            | "CumSum" | "OneHot" | "Resize" | "RotaryEmbedding" | "Clip" => &[0],
+            | "CumSum" | "OneHot" | "Resize" | "RotaryEmbedding" | "Clip" | "CastLike" => &[0],
             "Where" => &[1, 2],
             "ScatterND" | "ScatterElements" | "Scatter" => &[0, 2],
             _ => return node.reads().filter(|v| !self.constant[*v]).collect(),
@@ -175,9 +175,13 @@ fn constants<'m>(view: &View<'m>) -> HashSet<&'m str> {
     known.extend(graph.initializer.iter().map(|t| t.name()));
     known.extend(graph.sparse_initializer.iter().filter_map(|t| Some(t.values.as_ref()?.name())));
     for node in &graph.node {
-        let shape_only = matches!(node.op_type(), "Shape" | "Size");
-        let mut reads = node.input.iter().map(String::as_str).chain(captured(node));
-        if shape_only || reads.all(|name| name.is_empty() || known.contains(name)) {
+        let content = match node.op_type() {
+            "Shape" | "Size" => 0,
+            "CastLike" => 1,
+            _ => node.input.len(),
+        };
+        let mut reads = node.input.iter().take(content).map(String::as_str).chain(captured(node));
+        if reads.all(|name| name.is_empty() || known.contains(name)) {
             known.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
         }
     }
