@@ -1,87 +1,67 @@
 //! What stands before and after the blocks: embedding projections, poolers, classifiers, LM heads.
 
 use super::{
-    Role, Site,
+    Role,
     flow::{Flow, Level, Reach},
-    wires::{Node, Value},
+    wires::{Node, Projection, Value},
 };
 use crate::{graph::View, proto::TensorProto};
 use std::collections::HashSet;
 
 /// Gives the sites that no block claimed their roles.
-pub(super) fn assign(
-    view: &View,
-    flow: &Flow,
-    sites: &[Site],
-    inputs: &[Option<Value>],
-    products: &[Option<Value>],
-    roles: &mut [Role],
-) {
+pub(super) fn assign(view: &View, flow: &Flow, roles: &mut [Role]) {
+    let sites = &flow.wires.sites;
     let free: Vec<usize> = (0..sites.len()).filter(|i| roles[*i] == Role::Other).collect();
     let vocabularies = vocabularies(view, flow);
-    let mut pooled = vec![false; sites.len()];
-    for &site in &free {
-        let Some(input) = inputs[site] else { continue };
-        let sources = flow.sources(input);
-        pooled[site] = sources.nodes.iter().any(|id| picks_tokens(&flow.wires.nodes[*id]))
-            || sources.ends.iter().filter_map(|v| flow.site(*v)).any(|before| pooled[before]);
-    }
+    let pooled = pooled(flow, &free);
     let mut heads = HashSet::new();
-    for &site in free.iter().rev() {
-        let Some(product) = products[site] else { continue };
-        let reach = flow.reach(product);
-        let ends_here = !reach.stream && !reach.attention;
-        let into_heads = reach.sites.iter().all(|next| heads.contains(next));
-        let is_last = reach.sites.is_empty();
-        if ends_here && into_heads && (reach.output || !is_last) {
-            heads.insert(site);
-            let known = tied(flow, &sites[site], inputs[site])
-                || vocabularies.contains(&sites[site].out_features);
-            roles[site] = if is_last {
-                last(flow, &sites[site], &reach, pooled[site], known)
-            } else {
-                before_last(flow, &reach, pooled[site])
+    for &index in free.iter().rev() {
+        let site = &sites[index];
+        let reach = flow.reach(site.product);
+        let in_block = reach.stream || reach.attention;
+        let only_heads = reach.sites.iter().all(|next| heads.contains(next));
+        if !in_block && only_heads && (reach.output || !reach.sites.is_empty()) {
+            heads.insert(index);
+            let spans_vocabulary = is_tied(flow, site) || vocabularies.contains(&site.out_features);
+            roles[index] = match (reach.sites.is_empty(), pooled[index]) {
+                (true, _) if spans_vocabulary => Role::LmHead,
+                (true, true) if saturates(flow, &reach) => Role::Pooler,
+                (true, false) if site.out_features > site.in_features => Role::LmHead,
+                (true, _) => Role::Classifier,
+                (false, true) => Role::Pooler,
+                (false, false) => Role::Other,
             };
-        } else if inputs[site].is_some_and(|v| flow.level[v] < Level::Statistic) {
-            roles[site] = Role::Embedding;
+        } else if flow.level[site.input] <= Level::Side && !in_block && !only_heads {
+            roles[index] = Role::Embedding;
         }
     }
 }
-
-/// The role of a site whose product is a graph output. `known`: it spans the vocabulary.
-fn last(flow: &Flow, site: &Site, reach: &Reach, pooled: bool, known: bool) -> Role {
-    match pooled {
-        _ if known => Role::LmHead,
-        true if saturates(flow, reach) => Role::Pooler,
-        false if site.out_features > site.in_features => Role::LmHead,
-        _ => Role::Classifier,
-    }
-}
-
-/// The role of a dense layer before others of a head.
-fn before_last(flow: &Flow, reach: &Reach, pooled: bool) -> Role {
-    match pooled {
-        true if saturates(flow, reach) => Role::Pooler,
-        true => Role::Classifier,
-        false => Role::Other,
-    }
-}
-
 fn saturates(flow: &Flow, reach: &Reach) -> bool {
     reach.nodes.iter().any(|id| flow.wires.nodes[*id].op == "Tanh")
 }
 
-/// Whether the node keeps some of a sequence's tokens, or one for all.
+/// By site: whether it reads one token of a sequence or what stands for all, itself or through
+/// another of `free`.
+fn pooled(flow: &Flow, free: &[usize]) -> Vec<bool> {
+    let mut pooled = vec![false; flow.wires.sites.len()];
+    for &site in free {
+        let sources = flow.sources(flow.wires.sites[site].input);
+        pooled[site] = sources.nodes.iter().any(|id| picks_tokens(&flow.wires.nodes[*id]))
+            || sources.ends.iter().filter_map(|v| flow.site(*v)).any(|before| pooled[before]);
+    }
+    pooled
+}
+
 fn picks_tokens(node: &Node) -> bool {
     node.op.starts_with("Reduce")
         || node.op.starts_with("Global")
-        || matches!(node.op, "Gather" | "GatherND" | "GatherElements" | "Slice" | "Flatten")
+        || matches!(node.op, "Gather" | "GatherND" | "GatherElements")
 }
 
 /// Whether a lookup reads the site's weight too.
-fn tied(flow: &Flow, site: &Site, input: Option<Value>) -> bool {
+fn is_tied(flow: &Flow, site: &Projection) -> bool {
     let Some(node) = flow.wires.nodes.get(site.node) else { return false };
-    let mut stack: Vec<Value> = node.reads().filter(|v| Some(*v) != input).collect();
+    let mut stack: Vec<Value> = node.reads().filter(|v| *v != site.input).collect();
     let mut seen = HashSet::new();
     while let Some(value) = stack.pop() {
         if !flow.wires.constant[value] || !seen.insert(value) {
