@@ -8,6 +8,7 @@ mod attention;
 mod flow;
 mod head;
 mod mlp;
+mod names;
 mod wires;
 
 use crate::graph::{NodeId, View};
@@ -174,6 +175,8 @@ pub fn find<'m>(view: &View<'m>, sites: &[Site<'m>]) -> Vec<Role> {
     let gated = mlp::assign_gated(&flow, &mut roles);
     mlp::assign_experts(&flow, &gated, &routed, &mut roles);
     mlp::assign_plain(&flow, &mut roles);
-    head::assign(view, &flow, &mut roles);
+    let heads = head::assign_heads(view, &flow, &mut roles);
+    names::assign(&flow, &heads, &mut roles);
+    head::assign_embeddings(&flow, &heads, &mut roles);
     roles
 }

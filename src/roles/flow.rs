@@ -10,7 +10,7 @@ use super::{
     wires::{Node, Value, Wires},
 };
 use crate::graph::NodeId;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// How much a value says. Of a node's inputs, those of the highest level are its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,8 @@ pub(super) struct Flow<'m> {
     pub stop: Vec<Option<Stop>>,
     /// By node: the inputs that are its content.
     carried: Vec<Vec<Value>>,
+    /// By value of the stream: what it was before the latest block.
+    base: HashMap<Value, Value>,
 }
 
 /// Which values the latest walk has met, without clearing between walks.
@@ -87,6 +89,13 @@ pub(super) struct Reach {
     pub nodes: Vec<NodeId>,
 }
 
+impl Reach {
+    /// Whether nothing comes of the value.
+    pub fn leads_nowhere(&self) -> bool {
+        !self.output && self.sites.is_empty() && !self.stream && !self.attention
+    }
+}
+
 impl<'m> Flow<'m> {
     pub fn new(wires: Wires<'m>, cores: &[Core]) -> Self {
         let count = wires.len();
@@ -96,6 +105,7 @@ impl<'m> Flow<'m> {
             root: (0..count).collect(),
             stop: vec![None; count],
             carried: vec![Vec::new(); wires.nodes.len()],
+            base: HashMap::new(),
             wires,
         };
         for site in 0..flow.wires.sites.len() {
@@ -128,12 +138,13 @@ impl<'m> Flow<'m> {
         let lookup = self.is_lookup(node);
         let reduces = node.op.starts_with("Reduce") || node.op.starts_with("Global");
         let scales = node.op == "DynamicQuantizeLinear";
-        let stream = self.is_residual(node, &payload, seen);
+        let base = self.residual_base(id, &payload, seen);
         let root = common(carried.iter().map(|v| self.root[*v])).filter(|_| !lookup);
         for (index, value) in outputs.into_iter().enumerate() {
             let Some(value) = value.filter(|v| self.stop[*v].is_none()) else { continue };
-            if stream {
+            if let Some(base) = base {
                 self.mark(value, Stop::Stream);
+                self.base.insert(value, base);
                 continue;
             }
             let statistic = reduces || (scales && index > 0);
@@ -148,29 +159,38 @@ impl<'m> Flow<'m> {
         node.op.starts_with("Gather") && node.input(0).is_some_and(|v| self.wires.constant[v])
     }
 
-    /// Whether the node adds to a value what a block made of it.
-    fn is_residual(&self, node: &Node, payload: &[Value], seen: &mut Seen) -> bool {
+    /// What the node adds something to that a block made of it.
+    fn residual_base(&self, id: NodeId, payload: &[Value], seen: &mut Seen) -> Option<Value> {
+        let node = &self.wires.nodes[id];
         let skips = node.op.starts_with("Skip") && node.op.contains("Norm");
         if !(skips || matches!(node.op, "Add" | "Sum" | "BiasAdd")) {
-            return false;
+            return None;
         }
         let made_by_block = |v: Value| {
             self.level[v] == Level::Hidden
                 && !matches!(self.stop[self.root[v]], Some(Stop::Stream | Stop::Scores))
         };
-        let bases = || payload.iter().filter(|v| self.level[**v].is_content());
-        payload.iter().filter(|v| made_by_block(**v)).any(|&made| {
-            bases().any(|&base| {
-                self.root[made] != self.root[base]
-                    && self.is_ancestor(self.peeled(base), made, seen)
-            })
+        let base = |v: &&Value| self.level[**v].is_content();
+        payload.iter().filter(|v| made_by_block(**v)).find_map(|&made| {
+            let joins = |base: &&Value| {
+                self.root[made] != self.root[**base] && self.reads(made, **base, id, seen)
+            };
+            payload.iter().filter(base).find(joins).copied()
         })
     }
 
-    /// The value before casts, scalings and reshapings.
-    fn peeled(&self, mut value: Value) -> Value {
+    /// Whether `made` is computed from `base`, or from what `base` was before a block beside it.
+    fn reads(&self, made: Value, base: Value, at: NodeId, seen: &mut Seen) -> bool {
+        let before = self.base.get(&self.root[base]);
+        std::iter::once(&base)
+            .chain(before)
+            .any(|v| self.is_ancestor(self.peeled(*v, at), made, seen))
+    }
+
+    /// The value before casts, scalings and reshapings, made by the nodes before `at`.
+    fn peeled(&self, mut value: Value, mut at: NodeId) -> Value {
         while self.stop[value].is_none()
-            && let Some(id) = self.wires.producer[value]
+            && let Some(id) = self.wires.producer[value].filter(|id| *id < at)
             && matches!(
                 self.wires.nodes[id].op,
                 "Cast"
@@ -186,7 +206,7 @@ impl<'m> Flow<'m> {
             )
             && let [before] = self.carried[id][..]
         {
-            value = before;
+            (value, at) = (before, id);
         }
         value
     }

@@ -8,34 +8,47 @@ use super::{
 use crate::{graph::View, proto::TensorProto};
 use std::collections::HashSet;
 
-/// Gives the sites that no block claimed their roles.
-pub(super) fn assign(view: &View, flow: &Flow, roles: &mut [Role]) {
+/// Gives the sites after the last block their roles. By site: whether it is one of them.
+pub(super) fn assign_heads(view: &View, flow: &Flow, roles: &mut [Role]) -> Vec<bool> {
     let sites = &flow.wires.sites;
     let free: Vec<usize> = (0..sites.len()).filter(|i| roles[*i] == Role::Other).collect();
     let vocabularies = vocabularies(view, flow);
     let pooled = pooled(flow, &free);
-    let mut heads = HashSet::new();
+    let mut heads = vec![false; sites.len()];
     for &index in free.iter().rev() {
         let site = &sites[index];
         let reach = flow.reach(site.product);
-        let in_block = reach.stream || reach.attention;
-        let only_heads = reach.sites.iter().all(|next| heads.contains(next));
-        if !in_block && only_heads && (reach.output || !reach.sites.is_empty()) {
-            heads.insert(index);
-            let spans_vocabulary = is_tied(flow, site) || vocabularies.contains(&site.out_features);
-            roles[index] = match (reach.sites.is_empty(), pooled[index]) {
-                (true, _) if spans_vocabulary => Role::LmHead,
-                (true, true) if saturates(flow, &reach) => Role::Pooler,
-                (true, false) if site.out_features > site.in_features => Role::LmHead,
-                (true, _) => Role::Classifier,
-                (false, true) => Role::Pooler,
-                (false, false) => Role::Other,
-            };
-        } else if flow.level[site.input] <= Level::Side && !in_block && !only_heads {
-            roles[index] = Role::Embedding;
+        let only_heads = reach.sites.iter().all(|next| heads[*next]);
+        if reach.stream || reach.attention || !only_heads || reach.leads_nowhere() {
+            continue;
+        }
+        heads[index] = true;
+        let last = reach.sites.is_empty();
+        let spans_vocabulary = is_tied(flow, site) || vocabularies.contains(&site.out_features);
+        roles[index] = match pooled[index] {
+            _ if last && spans_vocabulary => Role::LmHead,
+            true if !last || saturates(flow, &reach) => Role::Pooler,
+            false if !last => Role::Other,
+            false if site.out_features > site.in_features => Role::LmHead,
+            _ => Role::Classifier,
+        };
+    }
+    heads
+}
+
+/// Marks what makes hidden states of embeddings, patches or features.
+pub(super) fn assign_embeddings(flow: &Flow, heads: &[bool], roles: &mut [Role]) {
+    for ((role, site), head) in roles.iter_mut().zip(&flow.wires.sites).zip(heads) {
+        if *role != Role::Other || *head || flow.level[site.input] > Level::Side {
+            continue;
+        }
+        let reach = flow.reach(site.product);
+        if !reach.attention && !reach.sites.is_empty() {
+            *role = Role::Embedding;
         }
     }
 }
+
 fn saturates(flow: &Flow, reach: &Reach) -> bool {
     reach.nodes.iter().any(|id| flow.wires.nodes[*id].op == "Tanh")
 }
@@ -77,12 +90,12 @@ fn is_tied(flow: &Flow, site: &Projection) -> bool {
 }
 
 fn is_looked_up(flow: &Flow, table: Value) -> bool {
-    flow.wires.readers[table].iter().any(|id| {
-        let node = &flow.wires.nodes[*id];
-        let direct = node.op == "Gather" && node.input(0) == Some(table);
-        let then = matches!(node.op, "Cast" | "Identity" | "DequantizeLinear");
-        direct || (then && node.output(0).is_some_and(|v| is_looked_up(flow, v)))
-    })
+    let readers = |value: Value| flow.wires.readers[value].iter().map(|id| &flow.wires.nodes[*id]);
+    let picked =
+        |value: Value| readers(value).any(|n| n.op == "Gather" && n.input(0) == Some(value));
+    let copies =
+        readers(table).filter(|n| matches!(n.op, "Cast" | "Identity" | "DequantizeLinear"));
+    picked(table) || copies.filter_map(|n| n.output(0)).any(picked)
 }
 
 /// The number of rows of every stored matrix that rows are picked from.
