@@ -3,8 +3,11 @@
 mod error;
 pub mod graph;
 pub mod kernels;
+pub mod npz;
 pub mod proto;
 pub mod quant;
+#[cfg(feature = "runtime")]
+pub mod runtime;
 pub mod text;
 
 pub use error::{Error, Result};
