@@ -11,33 +11,27 @@ use std::collections::HashMap;
 /// grow exponentially.
 const MOST_NODES: usize = 1 << 20;
 
-type Key<'f> = (&'f str, &'f str, &'f str);
-
 /// Replaces every call of a function of the model, but for those of domain `bitonnx`, which have
 /// kernels.
 pub(super) fn inline(model: &mut ModelProto) -> Result<()> {
-    let functions = std::mem::take(&mut model.functions);
+    let mut functions = std::mem::take(&mut model.functions);
+    functions.retain(|f| f.domain() != crate::runtime::DOMAIN);
     let opset = proto::opset(model);
-    let by_key: HashMap<Key, &FunctionProto> = functions
-        .iter()
-        .filter(|f| f.domain() != crate::runtime::DOMAIN)
-        .map(|f| ((domain(f.domain()), f.name(), f.overload()), f))
-        .collect();
-    let Some(graph) = model.graph.as_mut().filter(|_| !by_key.is_empty()) else { return Ok(()) };
-    let mut inlining = Inlining { functions: by_key, opset, calls: Vec::new(), nodes: 0 };
+    let Some(graph) = model.graph.as_mut().filter(|_| !functions.is_empty()) else { return Ok(()) };
+    let mut inlining = Inlining { functions: &functions, opset, calls: Vec::new(), nodes: 0 };
     graph.node = inlining.nodes(std::mem::take(&mut graph.node), opset)?;
     Ok(())
 }
 
 struct Inlining<'f> {
-    functions: HashMap<Key<'f>, &'f FunctionProto>,
+    functions: &'f [FunctionProto],
     opset: i64,
     /// The functions whose bodies are being put in place, outermost first.
-    calls: Vec<Key<'f>>,
+    calls: Vec<usize>,
     nodes: usize,
 }
 
-impl<'f> Inlining<'f> {
+impl Inlining<'_> {
     /// The nodes, of standard opset `opset`, without calls.
     fn nodes(&mut self, nodes: Vec<NodeProto>, opset: i64) -> Result<Vec<NodeProto>> {
         let mut inlined = Vec::with_capacity(nodes.len());
@@ -45,32 +39,29 @@ impl<'f> Inlining<'f> {
             for graph in nested_graphs_mut(&mut node) {
                 graph.node = self.nodes(std::mem::take(&mut graph.node), opset)?;
             }
-            let key = (domain(node.domain()), node.op_type(), node.overload());
-            let called = self.functions.get_key_value(&key).map(|(key, f)| (*key, *f));
-            match called {
-                Some((key, function)) => inlined.extend(self.call(key, function, &node)?),
+            match self.functions.iter().position(|f| calls(&node, f)) {
+                Some(function) => inlined.extend(self.call(function, &node)?),
                 None => inlined.push(node),
             }
         }
         Ok(inlined)
     }
 
-    fn call(
-        &mut self,
-        key: Key<'f>,
-        function: &FunctionProto,
-        node: &NodeProto,
-    ) -> Result<Vec<NodeProto>> {
+    fn call(&mut self, index: usize, node: &NodeProto) -> Result<Vec<NodeProto>> {
+        let function = &self.functions[index];
         self.nodes = self.nodes.saturating_add(function.node.len());
-        if self.calls.contains(&key) || self.nodes > MOST_NODES {
-            let (domain, name, _) = key;
+        if self.calls.contains(&index) || self.nodes > MOST_NODES {
             return Err(Error::new(
                 format!("node `{}` can't be run", node_name(node)),
-                format!("the function {domain}::{name} calls itself or grows without bound"),
+                format!(
+                    "the function {}::{} calls itself or grows without bound",
+                    function.domain(),
+                    function.name()
+                ),
                 "check the model's functions",
             ));
         }
-        self.calls.push(key);
+        self.calls.push(index);
         let opset = imported(function).unwrap_or(self.opset);
         let mut body = body(function, node);
         if opset != self.opset {
@@ -80,6 +71,12 @@ impl<'f> Inlining<'f> {
         self.calls.pop();
         nodes
     }
+}
+
+fn calls(node: &NodeProto, function: &FunctionProto) -> bool {
+    node.op_type() == function.name()
+        && domain(node.domain()) == domain(function.domain())
+        && node.overload() == function.overload()
 }
 
 /// The function's body with the caller's values and attributes.

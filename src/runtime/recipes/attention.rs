@@ -59,7 +59,7 @@ fn self_attention(
     past: Option<Given>,
     bias: Option<Given>,
 ) -> TractResult<Vec<String>> {
-    let ([batch, seq, _], [_, width]) = (x.shape[..], w.shape[..]) else {
+    let (&[batch, seq, _], &[_, width]) = (&x.shape[..], &w.shape[..]) else {
         bail!("input and weights have shapes {:?} and {:?}", x.shape, w.shape)
     };
     let count = count(body, "num_heads")?;

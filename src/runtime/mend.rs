@@ -1,0 +1,168 @@
+//! Operators of tract's that are not right for every model, mended.
+
+use std::sync::LazyLock;
+use tract_core::ops::{cast::cast, einsum::EinSum, logic::Iff, math};
+use tract_hir::{internal::*, ops::logic::wire_with_rank_broadcast};
+use tract_onnx::{
+    Onnx,
+    model::{OnnxOpRegister, ParsingContext},
+    pb::NodeProto,
+};
+
+type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+
+/// Puts the mended operators in the place of tract's.
+pub(super) fn register(onnx: &mut Onnx) {
+    onnx.op_register.insert("Gemm", gemm);
+    onnx.op_register.insert("Attention", attention);
+}
+
+/// tract's own operators.
+static STOCK: LazyLock<OnnxOpRegister> = LazyLock::new(|| tract_onnx::onnx().op_register);
+
+/// tract's own operator for a node.
+fn stock(context: &ParsingContext, node: &NodeProto) -> Built {
+    let build = STOCK.0.get(&node.op_type).context("tract has no such operator")?;
+    build(context, node)
+}
+
+/// `alpha · op(A) · op(B) + beta · C` in any float type; tract multiplies by constants of f32.
+fn gemm(_: &ParsingContext, node: &NodeProto) -> Built {
+    let gemm = Gemm {
+        alpha: node.get_attr_opt("alpha")?.unwrap_or(1.0),
+        beta: node.get_attr_opt("beta")?.unwrap_or(1.0),
+        trans_a: node.get_attr_opt("transA")?.unwrap_or(false),
+        trans_b: node.get_attr_opt("transB")?.unwrap_or(false),
+    };
+    Ok((expand(gemm), vec![]))
+}
+
+#[derive(Debug, Clone)]
+struct Gemm {
+    alpha: f32,
+    beta: f32,
+    trans_a: bool,
+    trans_b: bool,
+}
+
+impl Expansion for Gemm {
+    fn name(&self) -> StaticName {
+        "Gemm".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        let ([a, b, ..], [y]) = (inputs, outputs) else { bail!("Gemm takes two or three inputs") };
+        for value in [a, b, y] {
+            s.equals(&value.rank, 2)?;
+        }
+        for value in inputs {
+            s.equals(&value.datum_type, &y.datum_type)?;
+        }
+        let (k_of_a, m_of_a) = if self.trans_a { (0, 1) } else { (1, 0) };
+        let (n_of_b, k_of_b) = if self.trans_b { (0, 1) } else { (1, 0) };
+        s.equals(&a.shape[m_of_a], &y.shape[0])?;
+        s.equals(&a.shape[k_of_a], &b.shape[k_of_b])?;
+        s.equals(&b.shape[n_of_b], &y.shape[1])
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let datum_type = model.outlet_fact(inputs[0])?.datum_type;
+        let axes = AxesMapping::for_numpy_matmul(2, self.trans_a, self.trans_b, false)?;
+        let product = EinSum::new(axes, datum_type);
+        let product = model.wire_node(format!("{prefix}.ab"), product, &inputs[..2])?[0];
+        let y = scaled(&format!("{prefix}.alpha"), model, product, self.alpha)?;
+        match inputs.get(2) {
+            None => Ok(tvec!(y)),
+            Some(&c) => {
+                let c = scaled(&format!("{prefix}.beta"), model, c, self.beta)?;
+                wire_with_rank_broadcast(format!("{prefix}.add"), model, math::add(), &[y, c])
+            }
+        }
+    }
+}
+
+/// The value times a number, in its own type.
+fn scaled(
+    name: &str,
+    model: &mut TypedModel,
+    value: OutletId,
+    factor: f32,
+) -> TractResult<OutletId> {
+    if factor == 1.0 {
+        return Ok(value);
+    }
+    let datum_type = model.outlet_fact(value)?.datum_type;
+    let factor = tensor0(factor).cast_to_dt(datum_type)?.into_owned();
+    let factor = model.add_const(format!("{name}.factor"), factor)?;
+    Ok(wire_with_rank_broadcast(name, model, math::mul(), &[value, factor])?[0])
+}
+
+/// The standard `Attention` with a mask of bools too, which tract takes for numbers.
+fn attention(context: &ParsingContext, node: &NodeProto) -> Built {
+    let (op, captured) = stock(context, node)?;
+    let inner = op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned();
+    match inner.filter(|_| node.input.get(3).is_some_and(|mask| !mask.is_empty())) {
+        Some(inner) => Ok((expand(AdditiveMask { inner }), captured)),
+        None => Ok((op, captured)),
+    }
+}
+
+#[derive(Debug, Clone)]
+struct AdditiveMask {
+    inner: Box<dyn Expansion>,
+}
+
+impl Expansion for AdditiveMask {
+    fn name(&self) -> StaticName {
+        self.inner.as_ref().name()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        self.inner.as_ref().nboutputs()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        self.inner.as_ref().rules(s, inputs, outputs)
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let mut inputs: TVec<OutletId> = inputs.into();
+        let datum_type = model.outlet_fact(inputs[0])?.datum_type;
+        let mask = model.outlet_fact(inputs[3])?.datum_type;
+        if mask == DatumType::Bool {
+            let seen = Tensor::zero_scalar_dt(datum_type)?;
+            let seen = model.add_const(format!("{prefix}.seen"), seen)?;
+            let hidden = match datum_type {
+                DatumType::F16 => tensor0(f16::MIN),
+                other => tensor0(f32::MIN).cast_to_dt(other)?.into_owned(),
+            };
+            let hidden = model.add_const(format!("{prefix}.hidden"), hidden)?;
+            let name = format!("{prefix}.mask");
+            inputs[3] = wire_with_rank_broadcast(name, model, Iff, &[inputs[3], seen, hidden])?[0];
+        } else if mask != datum_type {
+            let name = format!("{prefix}.mask");
+            inputs[3] = model.wire_node(name, cast(datum_type), &[inputs[3]])?[0];
+        }
+        self.inner.as_ref().wire(prefix, model, &inputs)
+    }
+}
