@@ -281,7 +281,8 @@ impl InferenceOp for Composite {
         Ok(self.outputs())
     }
 
-    /// Puts the nodes of the body among those of the target.
+    /// Puts the nodes of the body among those of the target. Where tract could not infer the shapes of
+    /// inputs, they are known by now.
     fn to_typed(
         &self,
         _: &InferenceModel,
@@ -289,7 +290,14 @@ impl InferenceOp for Composite {
         target: &mut TypedModel,
         mapping: &HashMap<OutletId, OutletId>,
     ) -> TractResult<TVec<OutletId>> {
-        let body = self.body.clone().context("the shapes of its inputs are not known")?;
+        let body = match &self.body {
+            Some(body) => body.clone(),
+            None => {
+                let facts = node.inputs.iter().map(|i| target.outlet_fact(mapping[i]));
+                let facts = facts.map(|f| f.map(InferenceFact::from)).collect::<TractResult<Vec<_>>>()?;
+                self.cook(&facts)?.context("the shapes of its inputs depend on data")?
+            }
+        };
         let body = body.into_typed()?;
         let sources = body.input_outlets()?.iter().zip(&node.inputs);
         let mut wired: HashMap<OutletId, OutletId> =

@@ -15,6 +15,9 @@ type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Gemm", gemm);
     onnx.op_register.insert("Attention", attention);
+    onnx.op_register.insert("Cast", cast_to);
+    onnx.op_register.insert("ReduceMean", reduce_all);
+    onnx.op_register.insert("ReduceSum", reduce_all);
 }
 
 /// tract's own operators.
@@ -164,5 +167,94 @@ impl Expansion for AdditiveMask {
             inputs[3] = model.wire_node(name, cast(datum_type), &[inputs[3]])?[0];
         }
         self.inner.as_ref().wire(prefix, model, &inputs)
+    }
+}
+
+/// `Cast`, to 64-bit integers as such. tract makes its symbolic ones of them, which several of its
+/// operators do not take; here no shape is symbolic.
+fn cast_to(context: &ParsingContext, node: &NodeProto) -> Built {
+    if node.get_attr::<DatumType>("to")? == DatumType::I64 {
+        return Ok((expand(ToI64), vec![]));
+    }
+    stock(context, node)
+}
+
+#[derive(Debug, Clone)]
+struct ToI64;
+
+impl Expansion for ToI64 {
+    fn name(&self) -> StaticName {
+        "Cast".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_input_arity(inputs, 1)?;
+        check_output_arity(outputs, 1)?;
+        s.equals(&outputs[0].datum_type, DatumType::I64)?;
+        s.equals(&outputs[0].shape, &inputs[0].shape)
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, cast(DatumType::I64), inputs)
+    }
+}
+
+/// A sum or mean over every axis, accumulated in f64. A ternary weight's scale is one, and an error
+/// in it changes codes.
+fn reduce_all(context: &ParsingContext, node: &NodeProto) -> Built {
+    let (op, captured) = stock(context, node)?;
+    let axes = node.input.get(1).is_some_and(|axes| !axes.is_empty());
+    let axes = axes || node.attribute.iter().any(|a| a.name == "axes");
+    let all = !axes && node.get_attr_opt::<i64>("noop_with_empty_axes")?.unwrap_or(0) == 0;
+    let inner = op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned();
+    match inner.filter(|_| all) {
+        Some(inner) => Ok((expand(Accurate { inner }), captured)),
+        None => Ok((op, captured)),
+    }
+}
+
+/// An operator of one input, computed in f64.
+#[derive(Debug, Clone)]
+struct Accurate {
+    inner: Box<dyn Expansion>,
+}
+
+impl Expansion for Accurate {
+    fn name(&self) -> StaticName {
+        self.inner.as_ref().name()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        self.inner.as_ref().rules(s, inputs, outputs)
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let datum_type = model.outlet_fact(inputs[0])?.datum_type;
+        if datum_type != DatumType::F32 {
+            return self.inner.as_ref().wire(prefix, model, inputs);
+        }
+        let wide = model.wire_node(format!("{prefix}.wide"), cast(DatumType::F64), inputs)?;
+        let wide = self.inner.as_ref().wire(prefix, model, &wide)?;
+        model.wire_node(format!("{prefix}.narrow"), cast(datum_type), &wide)
     }
 }

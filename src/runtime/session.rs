@@ -168,11 +168,10 @@ impl Session {
                 "name the arrays as the graph's inputs",
             ));
         }
-        let mut sizes = HashMap::new();
         let mut bound = Vec::new();
         for value in &self.inputs {
             match inputs.get(&value.name) {
-                Some(array) => bound.push(self.bind_one(value, array, &mut sizes)?),
+                Some(array) => bound.push(self.bind_one(value, array)?),
                 None if self.lowered.stored.contains_key(&value.name) => {}
                 None => {
                     return Err(Error::new(
@@ -186,12 +185,7 @@ impl Session {
         Ok(bound)
     }
 
-    fn bind_one<'s>(
-        &self,
-        value: &'s Value,
-        array: &Array,
-        sizes: &mut HashMap<&'s str, (usize, &'s str)>,
-    ) -> Result<Input> {
+    fn bind_one(&self, value: &Value, array: &Array) -> Result<Input> {
         let unfit = |why: String| {
             Err(Error::new(
                 format!("input `{}` does not fit", value.name),
@@ -203,24 +197,15 @@ impl Session {
             return unfit(format!("it is {}, and the model takes {}", array.dtype(), value.dtype));
         }
         let shape = array.shape();
-        let dims = value.dims.as_deref().unwrap_or_default();
-        if value.dims.is_some() && dims.len() != shape.len() {
-            return unfit(format!("it has shape {shape:?}, and the model takes {} axes", dims.len()));
-        }
-        for (axis, (dim, &size)) in dims.iter().zip(shape).enumerate() {
-            match dim {
-                Dim::Fixed(fixed) if *fixed != size => {
-                    return unfit(format!("axis {axis} has size {size}, and the model takes {fixed}"));
-                }
-                Dim::Named(name) => {
-                    let (first, owner) = *sizes.entry(name).or_insert((size, &value.name));
-                    if first != size {
-                        return unfit(format!(
-                            "dimension `{name}` is {size} in it, and {first} in `{owner}`"
-                        ));
-                    }
-                }
-                _ => {}
+        if let Some(dims) = &value.dims {
+            if dims.len() != shape.len() {
+                let rank = dims.len();
+                return unfit(format!("it has shape {shape:?}, and the model takes {rank} axes"));
+            }
+            let mut sizes = dims.iter().zip(shape).enumerate();
+            let wrong = sizes.find(|(_, (d, s))| matches!(d, Dim::Fixed(fixed) if fixed != *s));
+            if let Some((axis, (fixed, size))) = wrong {
+                return unfit(format!("axis {axis} has size {size}, and the model takes {fixed}"));
             }
         }
         let tensor = tensor::from_array(array);
@@ -228,6 +213,26 @@ impl Session {
         let decision = decides.then(|| tensor.cast_to_scalar::<bool>().ok()).flatten();
         let datum_type = tensor.datum_type();
         Ok(Input { name: value.name.clone(), datum_type, shape: shape.to_vec(), decision })
+    }
+
+    /// Two inputs in which a dimension of one name has different sizes, which few models can work with.
+    fn conflict(&self, inputs: &[Input]) -> Option<Error> {
+        let mut first: HashMap<&str, (usize, &str)> = HashMap::new();
+        for value in &self.inputs {
+            let Some(input) = inputs.iter().find(|i| i.name == value.name) else { continue };
+            for (dim, &size) in value.dims.iter().flatten().zip(&input.shape) {
+                let Dim::Named(name) = dim else { continue };
+                let (other, owner) = *first.entry(name).or_insert((size, &value.name));
+                if other != size {
+                    return Some(Error::new(
+                        format!("inputs `{owner}` and `{}` do not fit together", value.name),
+                        format!("dimension `{name}` is {other} in one and {size} in the other"),
+                        format!("give them the same `{name}`"),
+                    ));
+                }
+            }
+        }
+        None
     }
 
     fn plan(&self, inputs: Vec<Input>) -> Result<Plan> {
@@ -239,7 +244,7 @@ impl Session {
                 decision: i.decision,
             })
             .collect();
-        guarded(|| {
+        let planned = guarded(|| {
             let model = walk(&self.lowered, feeds)?;
             let state = model
                 .into_optimized()
@@ -247,7 +252,8 @@ impl Session {
                 .and_then(|plan| plan.spawn())
                 .map_err(|e| failed("the model can't be planned for these inputs", &e))?;
             Ok(Plan { inputs: inputs.clone(), state })
-        })
+        });
+        planned.map_err(|e| self.conflict(&inputs).unwrap_or(e))
     }
 }
 
