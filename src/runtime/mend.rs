@@ -1,7 +1,7 @@
 //! Operators of tract's that are not right for every model, mended.
 
 use std::sync::LazyLock;
-use tract_core::ops::{cast::cast, einsum::EinSum, logic::Iff, math};
+use tract_core::ops::{array::MultiBroadcastTo, cast::cast, einsum::EinSum, logic::Iff, math};
 use tract_hir::{internal::*, ops::logic::wire_with_rank_broadcast};
 use tract_onnx::{
     Onnx,
@@ -110,22 +110,25 @@ fn scaled(
     Ok(wire_with_rank_broadcast(name, model, math::mul(), &[value, factor])?[0])
 }
 
-/// The standard `Attention` with a mask of bools too, which tract takes for numbers.
+/// The standard `Attention` with any mask: tract takes one of bools for numbers, and wants it as
+/// long as the queries and the keys.
 fn attention(context: &ParsingContext, node: &NodeProto) -> Built {
     let (op, captured) = stock(context, node)?;
+    let has = |index: usize| node.input.get(index).is_some_and(|i| !i.is_empty());
     let inner = op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned();
-    match inner.filter(|_| node.input.get(3).is_some_and(|mask| !mask.is_empty())) {
-        Some(inner) => Ok((expand(AdditiveMask { inner }), captured)),
+    match inner.filter(|_| has(3)) {
+        Some(inner) => Ok((expand(Masked { inner, past: has(4) }), captured)),
         None => Ok((op, captured)),
     }
 }
 
 #[derive(Debug, Clone)]
-struct AdditiveMask {
+struct Masked {
     inner: Box<dyn Expansion>,
+    past: bool,
 }
 
-impl Expansion for AdditiveMask {
+impl Expansion for Masked {
     fn name(&self) -> StaticName {
         self.inner.as_ref().name()
     }
@@ -151,23 +154,44 @@ impl Expansion for AdditiveMask {
     ) -> TractResult<TVec<OutletId>> {
         let mut inputs: TVec<OutletId> = inputs.into();
         let datum_type = model.outlet_fact(inputs[0])?.datum_type;
-        let mask = model.outlet_fact(inputs[3])?.datum_type;
-        if mask == DatumType::Bool {
-            let seen = Tensor::zero_scalar_dt(datum_type)?;
-            let seen = model.add_const(format!("{prefix}.seen"), seen)?;
-            let hidden = match datum_type {
-                DatumType::F16 => tensor0(f16::MIN),
-                other => tensor0(f32::MIN).cast_to_dt(other)?.into_owned(),
-            };
-            let hidden = model.add_const(format!("{prefix}.hidden"), hidden)?;
-            let name = format!("{prefix}.mask");
-            inputs[3] = wire_with_rank_broadcast(name, model, Iff, &[inputs[3], seen, hidden])?[0];
-        } else if mask != datum_type {
-            let name = format!("{prefix}.mask");
-            inputs[3] = model.wire_node(name, cast(datum_type), &[inputs[3]])?[0];
+        inputs[3] = additive(&format!("{prefix}.mask"), model, inputs[3], datum_type)?;
+        // Queries and keys are [b, s, n·h] or [b, n, s, h], past keys [b, n, s, h].
+        let length = |model: &TypedModel, input: OutletId| -> TractResult<TDim> {
+            let shape = &model.outlet_fact(input)?.shape;
+            Ok(shape[shape.rank() - 2].clone())
+        };
+        let mut keys = length(model, inputs[1])?;
+        if self.past {
+            keys += length(model, inputs[4])?;
         }
+        let mut shape = model.outlet_fact(inputs[3])?.shape.to_tvec();
+        let rank = shape.len();
+        ensure!(rank >= 2, "Attention with a mask of rank {rank}");
+        shape[rank - 2] = length(model, inputs[0])?;
+        shape[rank - 1] = keys;
+        let full = MultiBroadcastTo { shape: shape.into() };
+        inputs[3] = model.wire_node(format!("{prefix}.mask.full"), full, &inputs[3..4])?[0];
         self.inner.as_ref().wire(prefix, model, &inputs)
     }
+}
+
+/// A mask as what is added to scores.
+fn additive(
+    name: &str,
+    model: &mut TypedModel,
+    mask: OutletId,
+    datum_type: DatumType,
+) -> TractResult<OutletId> {
+    if model.outlet_fact(mask)?.datum_type != DatumType::Bool {
+        return Ok(model.wire_node(format!("{name}.cast"), cast(datum_type), &[mask])?[0]);
+    }
+    let hidden = match datum_type {
+        DatumType::F16 => tensor0(f16::MIN),
+        other => tensor0(f32::MIN).cast_to_dt(other)?.into_owned(),
+    };
+    let seen = model.add_const(format!("{name}.seen"), Tensor::zero_scalar_dt(datum_type)?)?;
+    let hidden = model.add_const(format!("{name}.hidden"), hidden)?;
+    Ok(wire_with_rank_broadcast(name, model, Iff, &[mask, seen, hidden])?[0])
 }
 
 /// `Cast`, to 64-bit integers as such. tract makes its symbolic ones of them, which several of its
