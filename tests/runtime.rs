@@ -18,7 +18,11 @@ struct Case {
 }
 
 fn cases(folder: &Path) -> Vec<Case> {
-    let arrays = npz::read(&folder.join("io.npz")).unwrap();
+    cases_of(&folder.join("io.npz"))
+}
+
+fn cases_of(file: &Path) -> Vec<Case> {
+    let arrays = npz::read(file).unwrap();
     let mut cases: BTreeMap<String, Case> = BTreeMap::new();
     for (key, array) in arrays {
         let mut parts = key.splitn(3, '/');
@@ -60,10 +64,14 @@ fn relative(reference: &Array, got: &Array) -> f64 {
 
 /// Runs every case of a fixture; the largest relative difference of each.
 fn run(folder: &Path) -> bitonnx::Result<Vec<f64>> {
-    let model = proto::load(&folder.join("model.onnx"))?;
+    run_cases(&folder.join("model.onnx"), cases(folder))
+}
+
+fn run_cases(model: &Path, cases: Vec<Case>) -> bitonnx::Result<Vec<f64>> {
+    let model = proto::load(model)?;
     let mut session = Session::new(model, &Options::default())?;
     let mut worst = Vec::new();
-    for case in cases(folder) {
+    for case in cases {
         let got = session.run(&case.inputs)?;
         let of = |(name, reference): (&String, &Array)| {
             let (_, array) = got.iter().find(|(n, _)| n == name).expect("every output is there");
@@ -97,4 +105,25 @@ fn fixtures_match_their_reference() {
             Err(e) => println!("{name:32} FAIL {} | {}", e.what(), &e.why().chars().take(700).collect::<String>()),
         }
     }
+}
+
+/// Operators that the runtime mends or says in other operators, against ONNX Runtime.
+#[test]
+fn operators_match_onnx_runtime() {
+    let mut models: Vec<PathBuf> = std::fs::read_dir("tests/operators")
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
+        .collect();
+    models.sort();
+    assert!(!models.is_empty());
+    let mut wrong = Vec::new();
+    for model in models {
+        match run_cases(&model, cases_of(&model.with_extension("npz"))) {
+            Ok(worst) if worst.iter().all(|w| *w < 2e-4) => {}
+            Ok(worst) => wrong.push(format!("{}: {worst:?}", model.display())),
+            Err(e) => wrong.push(format!("{}: {e}", model.display())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

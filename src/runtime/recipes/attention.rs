@@ -91,34 +91,11 @@ fn self_attention(
 /// past_key, past_value.
 pub(super) fn multi_head(body: &mut Body) -> TractResult<Vec<String>> {
     body.no_inputs_from(8)?;
-    let count = count(body, "num_heads")?;
-    let query = body.input(0)?.clone();
-    let [key, value, bias] = [1, 2, 3].map(|i| body.optional(i).cloned());
-    let mut start = 0;
-    let mut part = |body: &mut Body, given: &Given| -> TractResult<Heads> {
-        let [batch, seq, width] = given.shape[..] else { return already_split(given) };
-        let biased = match &bias {
-            None => given.name.clone(),
-            Some(bias) => {
-                let part = body.slice(&bias.name, 0, start, start + width);
-                body.op("Add", &[&given.name, &part], &[])
-            }
-        };
-        start += width;
-        split_heads(body, &biased, [batch, seq, width], count)
-    };
-    let (q, mut k, mut v) = match (key, value) {
-        (Some(key), Some(value)) => (part(body, &query)?, part(body, &key)?, part(body, &value)?),
-        (Some(packed), None) => {
-            let q = part(body, &query)?;
-            let [k, v] = unpack(body, &packed)?;
-            (q, part(body, &k)?, part(body, &v)?)
-        }
-        _ => {
-            let [q, k, v] = unpack(body, &query)?;
-            (part(body, &q)?, part(body, &k)?, part(body, &v)?)
-        }
-    };
+    let bias = body.optional(3).map(|g| g.name.clone());
+    let q = biased_heads(body, 0, bias.as_deref(), 0)?;
+    let width = q.shape[1] * q.shape[3];
+    let mut k = biased_heads(body, 1, bias.as_deref(), width)?;
+    let mut v = biased_heads(body, 2, bias.as_deref(), 2 * width)?;
     let [mask, bias, past_k, past_v] = [4, 5, 6, 7].map(|i| body.optional(i).cloned());
     if let (Some(past_k), Some(past_v)) = (past_k, past_v) {
         k = append(body, &past_k, None, &k)?;
@@ -127,6 +104,33 @@ pub(super) fn multi_head(body: &mut Body) -> TractResult<Vec<String>> {
     let mask = mask_of(body, mask, bias, &q, &k)?;
     let y = attend(body, &q, &k, &v, mask)?;
     Ok(vec![y, k.name, v.name])
+}
+
+/// An input `[b, s, n·h]` plus its part of the bias, or one that has its heads apart already.
+fn biased_heads(
+    body: &mut Body,
+    input: usize,
+    bias: Option<&str>,
+    start: usize,
+) -> TractResult<Heads> {
+    let given = body.input(input)?.clone();
+    match given.shape[..] {
+        [batch, heads, seq, head] => {
+            Ok(Heads { name: given.name, shape: [batch, heads, seq, head] })
+        }
+        [batch, seq, width] => {
+            let value = match bias {
+                None => given.name,
+                Some(bias) => {
+                    let part = body.slice(bias, 0, start, start + width);
+                    body.op("Add", &[&given.name, &part], &[])
+                }
+            };
+            let heads = count(body, "num_heads")?;
+            split_heads(body, &value, [batch, seq, width], heads)
+        }
+        _ => bail!("input {input} of shape {:?} is not supported", given.shape),
+    }
 }
 
 /// com.microsoft::GroupQueryAttention: query, key, value, past_key, past_value, seqlens_k,
@@ -244,8 +248,13 @@ fn append_ragged(
     let from = body.reshape(&from, &[batch, 1, total, 1]);
     let full = body.ints(&[batch, heads, total, head]);
     let from = body.op("Expand", &[&from, &full], &[]);
-    let name = body.op("GatherElements", &[&all.name, &from], &[("axis", Attribute::Int(2))]);
-    Ok(Heads { name, shape: all.shape })
+    let gathered = body.op("GatherElements", &[&all.name, &from], &[("axis", Attribute::Int(2))]);
+    // What lies after a row's own is zero.
+    let end = body.slice(positions, 1, seq - 1, seq);
+    let held = body.op("LessOrEqual", &[&slots, &end], &[]);
+    let held = body.reshape(&held, &[batch, 1, total, 1]);
+    let zero = body.scalar(0.0, past.datum_type)?;
+    Ok(Heads { name: body.op("Where", &[&held, &gathered, &zero], &[]), shape: all.shape })
 }
 
 /// `[b, 1, s, t]`: zero where key t is not after the query, nor out of its window.
@@ -282,26 +291,6 @@ fn split_heads(
     let head = width / count;
     let apart = body.reshape(value, &[batch, seq, count, head]);
     Ok(Heads { name: body.transpose(&apart, &[0, 2, 1, 3]), shape: [batch, count, seq, head] })
-}
-
-fn already_split(given: &Given) -> TractResult<Heads> {
-    let shape = <[usize; 4]>::try_from(&given.shape[..]);
-    let shape = shape.ok().with_context(|| format!("an input has shape {:?}", given.shape))?;
-    Ok(Heads { name: given.name.clone(), shape })
-}
-
-/// `[b, s, n, P, h]` as P values `[b, s, n·h]`.
-fn unpack<const P: usize>(body: &mut Body, packed: &Given) -> TractResult<[Given; P]> {
-    let [batch, seq, count, parts, head] = packed.shape[..] else {
-        bail!("a packed input has shape {:?}", packed.shape)
-    };
-    ensure!(parts == P, "a packed input has {parts} parts");
-    Ok(std::array::from_fn(|part| {
-        let one = body.slice(&packed.name, 3, part, part + 1);
-        let shape = vec![batch, seq, count * head];
-        let name = body.reshape(&one, &shape);
-        Given { name, shape, datum_type: packed.datum_type, value: None }
-    }))
 }
 
 /// The past, or one part of a stacked one, then the new ones.
