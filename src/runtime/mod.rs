@@ -17,7 +17,7 @@ mod tensor;
 mod threads;
 mod walk;
 
-pub use session::{Dim, Options, Session, Value};
+pub use session::{Dim, Options, Session, Step, Value};
 
 use std::sync::LazyLock;
 use tract_onnx::Onnx;

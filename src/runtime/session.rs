@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    kernels::{KERNEL_VARIABLE, Kernel},
     npz::Array,
     proto::{ModelProto, ValueInfoProto, tensor_shape_proto::{Dimension, dimension}},
 };
@@ -15,6 +16,7 @@ use std::{
     fmt,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
 };
 use tract_hir::internal::*;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
@@ -69,12 +71,25 @@ impl fmt::Display for Dim {
     }
 }
 
+/// One step of a run: a node of what tract made of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its name, which begins with the name of the ONNX node that it comes from.
+    pub node: String,
+    /// tract's name of its operator.
+    pub op: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// A model that is ready to run.
 ///
 /// It is planned anew for each set of input shapes; the last few plans are kept.
 pub struct Session {
     lowered: Lowered,
     executor: Executor,
+    threads: usize,
+    kernel: Kernel,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
     /// The one used last comes first.
@@ -101,9 +116,16 @@ impl Session {
     /// Reads the model. What depends on the shapes of inputs is left to the first run.
     pub fn new(model: ModelProto, options: &Options) -> Result<Session> {
         let lowered = guarded(|| lower::lower(model))?;
+        let kernel = Kernel::from_env().map_err(|e| {
+            let unset = format!("unset {KERNEL_VARIABLE}, or give it another name");
+            Error::new("the model can't be run", e.to_string(), unset)
+        })?;
         let threads = options.threads.or_else(|| std::thread::available_parallelism().ok());
+        let threads = threads.map_or(1, NonZeroUsize::get);
         Ok(Session {
-            executor: executor(threads.map_or(1, NonZeroUsize::get)),
+            executor: executor(threads),
+            threads,
+            kernel,
             inputs: described(&lowered.graph.input)?,
             outputs: described(&lowered.graph.output)?,
             plans: VecDeque::new(),
@@ -119,6 +141,16 @@ impl Session {
     /// What a run gives, in the graph's order.
     pub fn outputs(&self) -> &[Value] {
         &self.outputs
+    }
+
+    /// Threads that a run may use.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The kernel that computes BitLinear here.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     /// Plans the model for inputs of these shapes, so that the next run with them need not.
@@ -137,16 +169,40 @@ impl Session {
 
     /// Runs the model. Inputs are named as the graph's, outputs come in the graph's order.
     pub fn run(&mut self, inputs: &BTreeMap<String, Array>) -> Result<Vec<(String, Array)>> {
+        self.execute(inputs, |state, given| state.run(given))
+    }
+
+    /// Runs the model and measures each step, in the order in which they ran.
+    pub fn profile(&mut self, inputs: &BTreeMap<String, Array>) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        self.execute(inputs, |state, given| {
+            state.run_plan_with_eval(given, |context, op_state, node, inputs| {
+                let start = Instant::now();
+                let outputs = tract_core::plan::eval(context, op_state, node, inputs);
+                let took = start.elapsed();
+                steps.push(Step { node: node.name.clone(), op: node.op.name().into(), took });
+                outputs
+            })
+        })?;
+        Ok(steps)
+    }
+
+    fn execute(
+        &mut self,
+        inputs: &BTreeMap<String, Array>,
+        run: impl FnOnce(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
+    ) -> Result<Vec<(String, Array)>> {
         self.prepare(inputs)?;
         // A plan that fails half way is not used again.
         let Some(mut plan) = self.plans.pop_front() else { return Ok(Vec::new()) };
         let given = plan.inputs.iter().filter_map(|input| inputs.get(&input.name));
-        let given: TVec<TValue> = given.map(|a| tensor::from_array(a).into_tvalue()).collect();
+        let given = given.map(|a| tensor::from_array(a).into_tvalue()).collect();
         let executor = self.executor.clone();
         let values = guarded(|| {
-            multithread_tract_scope(executor, || plan.state.run(given))
+            multithread_tract_scope(executor, || run(&mut plan.state, given))
                 .map_err(|e| failed("the model failed while it ran", &e))
-        })?;
+        });
+        let values = values.map_err(|e| self.conflict(&plan.inputs).unwrap_or(e))?;
         self.plans.push_front(plan);
         let named = self.outputs.iter().zip(values);
         named
