@@ -1,6 +1,6 @@
 //! A read-only look at one graph: who makes a value, who reads it, what is stored.
 
-use crate::proto::{GraphProto, NodeProto, TensorProto};
+use crate::proto::{GraphProto, NodeProto, TensorProto, type_proto};
 use std::collections::{HashMap, HashSet};
 
 /// A node's index in `GraphProto::node`.
@@ -124,6 +124,22 @@ impl<'m> View<'m> {
     /// Whether the value is an output of this graph.
     pub fn is_output(&self, value: &str) -> bool {
         self.outputs.contains(value)
+    }
+
+    /// Whether anything reads the value: a node, a nested graph, or the graph's caller.
+    pub fn is_read(&self, value: &str) -> bool {
+        self.is_output(value) || !self.uses(value).is_empty()
+    }
+
+    /// The rank of a value, where the file declares it.
+    pub fn rank(&self, value: &str) -> Option<usize> {
+        let graph = self.graph;
+        let mut declared = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
+        let info = declared.find(|v| v.name() == value)?;
+        match info.r#type.as_ref()?.value.as_ref()? {
+            type_proto::Value::TensorType(tensor) => Some(tensor.shape.as_ref()?.dim.len()),
+            _ => None,
+        }
     }
 
     fn defines(&self, value: &str) -> bool {

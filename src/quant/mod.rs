@@ -1,1 +1,66 @@
 //! Ternary weights: arrays only, no ONNX.
+
+mod exact;
+mod matrix;
+mod pack;
+mod ternary;
+
+pub use matrix::{Layout, Matrix, Storage};
+pub use pack::{pack, unpack};
+pub use ternary::{Ternary, ternarize};
+
+use std::fmt;
+
+/// Why an array can't be ternarised or unpacked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// The data are not as long as the shape asks for.
+    Length {
+        /// Bytes that the shape asks for.
+        expected: usize,
+        /// Bytes that there are.
+        found: usize,
+    },
+    /// The row groups don't follow each other from the first row to the last.
+    Groups,
+    /// A weight is a NaN or an infinity.
+    NotFinite {
+        /// Its output feature.
+        row: usize,
+        /// Its input feature.
+        column: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// A code is 3, which stands for no weight.
+    Code {
+        /// Its output feature.
+        row: usize,
+        /// Its input feature, which may lie in the padding.
+        column: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Length { expected, found } => {
+                write!(f, "there are {found} bytes where the shape asks for {expected}")
+            }
+            Error::Groups => {
+                write!(f, "the row groups don't follow each other from the first row to the last")
+            }
+            Error::NotFinite { row, column, value } => {
+                write!(f, "the weight at row {row}, column {column} is {value}")
+            }
+            Error::Code { row, column } => {
+                write!(
+                    f,
+                    "the code at row {row}, column {column} is 3; only 0, 1 and 2 are weights"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -133,9 +133,13 @@ impl<'o> Converter<'o> {
             node.input.iter_mut().for_each(|input| *input = values[input.as_str()].clone());
             self.annotate(&mut node, source, site);
             if node.domain() == DOMAIN {
-                node.attribute = attributes(projection);
+                node.attribute = vec![
+                    int_attribute("in_features", projection.weight.k),
+                    float_attribute("eps", projection.eps),
+                ];
                 nodes.extend(self.in_f32(node, projection.weight.element));
             } else {
+                node.attribute = resolve(node.attribute, site, projection.weight.n);
                 nodes.push(node);
             }
         }
@@ -188,34 +192,48 @@ fn groups(parts: &[usize], n: usize) -> Vec<Range<usize>> {
     starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
 }
 
-fn attributes(projection: &Projection) -> Vec<AttributeProto> {
-    let in_features = AttributeProto {
-        name: Some("in_features".into()),
+/// A template's attributes with captured ones in place of their references. What the source leaves
+/// out is left out again.
+fn resolve(attributes: Vec<AttributeProto>, site: &Site, n: usize) -> Vec<AttributeProto> {
+    let resolved = attributes.into_iter().filter_map(|attribute| match attribute.ref_attr_name() {
+        "" => Some(attribute),
+        "parts" => {
+            let sizes = groups(&site.parts, n).into_iter().map(|rows| rows.len() as i64).collect();
+            let parts = AttributeProto { ref_attr_name: None, ints: sizes, ..attribute };
+            Some(parts)
+        }
+        captured => {
+            let found = site.bound.attributes.get(captured)?.clone();
+            Some(AttributeProto { name: attribute.name, ..found })
+        }
+    });
+    resolved.collect()
+}
+
+fn int_attribute(name: &str, value: usize) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
         r#type: Some(AttributeType::Int as i32),
-        i: Some(projection.weight.k as i64),
+        i: Some(value as i64),
         ..AttributeProto::default()
-    };
-    let eps = AttributeProto {
-        name: Some("eps".into()),
+    }
+}
+
+fn float_attribute(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
         r#type: Some(AttributeType::Float as i32),
-        f: Some(projection.eps),
+        f: Some(value),
         ..AttributeProto::default()
-    };
-    vec![in_features, eps]
+    }
 }
 
 fn cast(input: &str, output: &str, to: DataType) -> NodeProto {
-    let to = AttributeProto {
-        name: Some("to".into()),
-        r#type: Some(AttributeType::Int as i32),
-        i: Some(to as i64),
-        ..AttributeProto::default()
-    };
     NodeProto {
         input: vec![input.into()],
         output: vec![output.into()],
         op_type: Some("Cast".into()),
-        attribute: vec![to],
+        attribute: vec![int_attribute("to", to as usize)],
         ..NodeProto::default()
     }
 }

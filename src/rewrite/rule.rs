@@ -26,6 +26,7 @@ pub enum Effect {
 pub struct Rule {
     pub(super) name: &'static str,
     pub(super) effect: Effect,
+    pub(super) since: i64,
     pub(super) pattern: Pattern,
     pub(super) template: Vec<NodeProto>,
     pub(super) project: Project,
@@ -48,6 +49,8 @@ pub struct Projection {
     pub eps: f32,
     /// Whether the source quantised the activation itself.
     pub trained: bool,
+    /// The first row of each part of a fused weight, where the rule knows them.
+    pub parts: Vec<usize>,
 }
 
 /// Why a rule does not apply to nodes that its pattern matches.
@@ -82,7 +85,7 @@ pub enum NoMatch {
 impl Rule {
     /// A rule without its pictures yet.
     pub fn new(name: &'static str, effect: Effect) -> RuleBuilder {
-        RuleBuilder { name, effect, pattern: None, template: Vec::new() }
+        RuleBuilder { name, effect, since: 0, pattern: None, template: Vec::new() }
     }
 
     /// Its name, as reports and files have it.
@@ -99,6 +102,11 @@ impl Rule {
     pub fn at(&self, view: &View, constants: &Constants, root: NodeId) -> Result<(Bindings, Projection), NoMatch> {
         let bound = self.pattern.at(view, constants, root).map_err(NoMatch::Missed)?;
         let matched = bound.nodes.iter().flatten().count();
+        let others = view.node(root).output.iter().skip(self.pattern.root().output.len());
+        if let Some(lost) = others.filter(|o| !o.is_empty() && view.is_read(o)).find(|_| !self.template.is_empty()) {
+            let why = format!("`{lost}` is read, which `{}` would no longer make", label(view.node(root)));
+            return Err(NoMatch::Missed(Miss { matched, why }));
+        }
         match (self.project)(&Match { view, constants, root, bound: &bound }) {
             Ok(projection) => Ok((bound, projection)),
             Err(Reject::Refuse(why)) => Err(NoMatch::Refused(bound, why)),
@@ -111,11 +119,18 @@ impl Rule {
 pub struct RuleBuilder {
     name: &'static str,
     effect: Effect,
+    since: i64,
     pattern: Option<Pattern>,
     template: Vec<NodeProto>,
 }
 
 impl RuleBuilder {
+    /// The opset in which all that it emits exists.
+    pub fn since(mut self, opset: i64) -> Self {
+        self.since = opset;
+        self
+    }
+
     /// The nodes to find, in ONNX text, the root last.
     pub fn find(mut self, pattern: &str) -> Self {
         self.pattern = Some(Pattern::new(pattern));
@@ -124,8 +139,8 @@ impl RuleBuilder {
 
     /// The nodes that come in place of the root, in ONNX text.
     ///
-    /// Beside the pattern's names it may use `x`, the projection's input, and `codes` and `scale`, its
-    /// ternarised weight. The value that a node makes is named after the root's with its own name in
+    /// Beside the pattern's names it may use `x`, the projection's input, `codes` and `scale`, its
+    /// ternarised weight, and the attribute `parts`, the sizes of its parts. The value that a node makes is named after the root's with its own name in
     /// the template appended; a node named in the template likewise.
     pub fn emit(mut self, template: &str) -> Self {
         self.template = text::parse_nodes(template).unwrap_or_else(|e| panic!("rule {}: {e}", self.name));
@@ -142,6 +157,7 @@ impl RuleBuilder {
         Rule {
             name: self.name,
             effect: self.effect,
+            since: self.since,
             pattern,
             template: self.template,
             project: Box::new(project),
@@ -151,7 +167,7 @@ impl RuleBuilder {
 
 fn check_names(rule: &str, pattern: &Pattern, template: &[NodeProto]) {
     let mut known: HashSet<&str> = pattern.names().chain(["x", "codes", "scale"]).collect();
-    let captured: HashSet<&str> = pattern.captures().collect();
+    let captured: HashSet<&str> = pattern.captures().chain(["parts"]).collect();
     for node in template {
         for input in &node.input {
             assert!(known.contains(input.as_str()), "rule {rule} emits `{input}`, which nothing binds");
@@ -180,6 +196,11 @@ impl<'m> Match<'_, 'm> {
         }
     }
 
+    /// Whether the node gives a captured attribute.
+    pub fn has(&self, attribute: &str) -> bool {
+        self.bound.attributes.contains_key(attribute)
+    }
+
     /// What to call the node at the root.
     pub fn label(&self) -> &'m str {
         label(self.view.node(self.root))
@@ -194,6 +215,7 @@ impl<'m> Match<'_, 'm> {
             factor: 1.0,
             eps: DEFAULT_EPS,
             trained: false,
+            parts: Vec::new(),
         }
     }
 }

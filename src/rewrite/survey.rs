@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     graph::{Constants, NodeId, View, nested_graphs},
-    proto::{ModelProto, NodeProto},
+    proto::{ModelProto, NodeProto, opset},
     roles::{self, Role},
 };
 use std::collections::{HashMap, HashSet};
@@ -47,8 +47,9 @@ impl Site<'_> {
 /// The projections of every graph of a model, each graph before those nested in it.
 pub(super) fn survey<'r>(model: &ModelProto, rules: &'r [Rule]) -> Vec<Vec<Site<'r>>> {
     let mut found = Vec::new();
+    let usable: Vec<&Rule> = rules.iter().filter(|r| r.since <= opset(model)).collect();
     if let Some(graph) = &model.graph {
-        survey_graph(&View::new(graph), rules, &HashMap::new(), &mut found);
+        survey_graph(&View::new(graph), &usable, &HashMap::new(), &mut found);
     }
     found
 }
@@ -56,7 +57,7 @@ pub(super) fn survey<'r>(model: &ModelProto, rules: &'r [Rule]) -> Vec<Vec<Site<
 /// Initializers that are read as embedding tables, with the node that does.
 type Tables = HashMap<String, String>;
 
-fn survey_graph<'r>(view: &View, rules: &'r [Rule], outer: &Tables, found: &mut Vec<Vec<Site<'r>>>) {
+fn survey_graph<'r>(view: &View, rules: &[&'r Rule], outer: &Tables, found: &mut Vec<Vec<Site<'r>>>) {
     let constants = Constants::new(view);
     let mut tables = outer.clone();
     tables.extend(embedding_tables(view, &constants));
@@ -66,7 +67,10 @@ fn survey_graph<'r>(view: &View, rules: &'r [Rule], outer: &Tables, found: &mut 
         let output = view.node(site.root).output.first().map_or("", String::as_str);
         site.tied = projection.weight.leaves.iter().find_map(|leaf| tables.get(leaf).cloned());
         site.bias = site.bias.take().or_else(|| added_constant(view, &constants, output));
-        site.parts = parts(view, &constants, output, projection.weight.n);
+        site.parts = match &projection.parts[..] {
+            [] => parts(view, &constants, output, projection.weight.n),
+            known => known.to_vec(),
+        };
     }
     assign_roles(view, &mut sites);
     found.push(sites);
@@ -78,10 +82,10 @@ fn survey_graph<'r>(view: &View, rules: &'r [Rule], outer: &Tables, found: &mut 
 }
 
 /// The first rule that takes or refuses a node has it; later ones don't see it.
-fn match_rules<'r>(view: &View, constants: &Constants, rules: &'r [Rule]) -> Vec<Site<'r>> {
+fn match_rules<'r>(view: &View, constants: &Constants, rules: &[&'r Rule]) -> Vec<Site<'r>> {
     let mut sites: Vec<Site> = Vec::new();
     let mut claimed = HashSet::new();
-    for rule in rules {
+    for &rule in rules {
         for (root, node) in view.nodes().filter(|(_, n)| rule.pattern.may_start_at(n)) {
             let constant = node.output.iter().all(|o| constants.is_constant(o));
             if claimed.contains(&root) || constant {

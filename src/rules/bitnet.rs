@@ -58,5 +58,6 @@ fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
         factor: found.factor,
         eps: found.eps,
         trained: true,
+        parts: Vec::new(),
     })
 }

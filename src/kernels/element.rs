@@ -1,0 +1,71 @@
+//! The number types of activations and outputs.
+
+use half::{bf16, f16, slice::HalfFloatSliceExt as _};
+
+/// A number type of activations and outputs: f32, f16 or bf16.
+pub trait Element: Copy + Default + Send + Sync + private::Sealed + 'static {
+    /// Elements as f32, in place or in the front of a buffer of at least their number.
+    #[doc(hidden)]
+    fn widen<'a>(elements: &'a [Self], buffer: &'a mut [f32]) -> &'a [f32];
+
+    /// Rounds each number to the nearest element, ties to even.
+    #[doc(hidden)]
+    fn narrow(numbers: &[f32], elements: &mut [Self]);
+
+    /// The sum, rounded once.
+    #[doc(hidden)]
+    fn plus(self, other: Self) -> Self;
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for half::f16 {}
+    impl Sealed for half::bf16 {}
+}
+
+impl Element for f32 {
+    fn widen<'a>(elements: &'a [f32], _: &'a mut [f32]) -> &'a [f32] {
+        elements
+    }
+
+    fn narrow(numbers: &[f32], elements: &mut [f32]) {
+        elements.copy_from_slice(numbers);
+    }
+
+    fn plus(self, other: f32) -> f32 {
+        self + other
+    }
+}
+
+impl Element for f16 {
+    fn widen<'a>(elements: &'a [f16], buffer: &'a mut [f32]) -> &'a [f32] {
+        let buffer = &mut buffer[..elements.len()];
+        elements.convert_to_f32_slice(buffer);
+        buffer
+    }
+
+    fn narrow(numbers: &[f32], elements: &mut [f16]) {
+        elements.convert_from_f32_slice(numbers);
+    }
+
+    fn plus(self, other: f16) -> f16 {
+        f16::from_f32(self.to_f32() + other.to_f32())
+    }
+}
+
+impl Element for bf16 {
+    fn widen<'a>(elements: &'a [bf16], buffer: &'a mut [f32]) -> &'a [f32] {
+        let buffer = &mut buffer[..elements.len()];
+        elements.convert_to_f32_slice(buffer);
+        buffer
+    }
+
+    fn narrow(numbers: &[f32], elements: &mut [bf16]) {
+        elements.convert_from_f32_slice(numbers);
+    }
+
+    fn plus(self, other: bf16) -> bf16 {
+        bf16::from_f32(self.to_f32() + other.to_f32())
+    }
+}

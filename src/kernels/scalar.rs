@@ -1,0 +1,52 @@
+//! The definition of every kernel.
+
+use super::{BLOCK, Isa, Line, Rows, Tile, weights::TILE_K};
+
+/// Plain Rust, on any CPU.
+pub(super) struct Scalar;
+
+impl Isa for Scalar {
+    fn max_magnitude(&self, x: &[f32]) -> u32 {
+        // Ordered as integers, magnitudes are ordered as numbers, then infinity, then NaN.
+        x.iter().map(|x| x.to_bits() & !(1 << 31)).max().unwrap_or_default()
+    }
+
+    fn round(&self, x: &[f32], factor: f32, lines: &mut [Line], step: usize) -> i32 {
+        let mut sum = 0;
+        for (x, line) in x.chunks(TILE_K).zip(lines.iter_mut().step_by(step)) {
+            *line = Line::ZERO;
+            for (x, code) in x.iter().zip(&mut line.0) {
+                *code = (x * factor).round_ties_even() as i8;
+                sum += i32::from(*code);
+            }
+        }
+        sum
+    }
+
+    fn sums(&self, tiles: &[Tile], rows: Rows<'_>, sums: &mut [[i32; BLOCK]]) {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            *sums = [0; BLOCK];
+            for (index, tile) in tiles.iter().enumerate() {
+                for (k, &code) in rows.line(index, row).0.iter().enumerate() {
+                    for (n, sum) in sums.iter_mut().enumerate() {
+                        *sum += i32::from(code) * tile.weight(n, k);
+                    }
+                }
+            }
+        }
+    }
+
+    fn dequantize(
+        &self,
+        sums: &[[i32; BLOCK]],
+        scale: &[f32; BLOCK],
+        step: &[f32],
+        y: &mut [[f32; BLOCK]],
+    ) {
+        for ((sums, step), y) in sums.iter().zip(step).zip(y) {
+            for ((sum, scale), y) in sums.iter().zip(scale).zip(y) {
+                *y = *sum as f32 * (scale * step);
+            }
+        }
+    }
+}
