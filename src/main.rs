@@ -12,16 +12,15 @@ fn main() -> ExitCode {
     let mut console = Console::new(args.global);
     let ended = cli::run(args.task, &mut console);
     let printed = console.finish();
-    match ended.and_then(|exit| Ok(printed.map(|()| exit)?)) {
-        Ok(exit) => ExitCode::from(exit as u8),
-        Err(Failure::Error(error)) => fail(&error),
+    match (ended, printed) {
+        (Err(Failure::Error(error)), _) => fail(&error),
+        (Err(Failure::Output(e)), _) | (Ok(_), Err(e)) if e.kind() != io::ErrorKind::BrokenPipe => {
+            let hint = "check where the output goes, and the free space there";
+            fail(&Error::new("the result can't be printed", e.to_string(), hint))
+        }
+        (Ok(exit), _) => ExitCode::from(exit as u8),
         // Whoever read our output has read enough.
-        Err(Failure::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(Exit::Done as u8),
-        Err(Failure::Output(e)) => fail(&Error::new(
-            "the result can't be printed",
-            e.to_string(),
-            "check where the output goes, and the free space there",
-        )),
+        (Err(Failure::Output(_)), _) => ExitCode::from(Exit::Done as u8),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::config::{External, Granularity, Subln};
 use bitonnx::rewrite::Filter;
 use clap::{
-    Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches, Parser, Subcommand, ValueEnum,
+    Arg, ArgAction, ArgMatches, Command, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -77,10 +77,10 @@ pub struct Rewrite {
     /// The file to write; MODEL with `.bit.onnx` in place of `.onnx` when not given
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
-    /// Where to insert an RMSNorm before the projection
+    /// Where to insert an RMSNorm before the projection [default: none]
     #[arg(long, value_enum, value_name = "WHERE")]
     pub subln: Option<Subln>,
-    /// What shares one scale: the weight (or each part of a fused one), or each output row
+    /// What shares one scale: the weight (or each part of a fused one), or each output row [default: tensor]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub granularity: Option<Granularity>,
     #[command(flatten)]
@@ -97,7 +97,7 @@ pub struct Rewrite {
     /// Write what was done to each projection to FILE, as JSON
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub report: Option<PathBuf>,
-    /// Whether tensors go to a file beside OUT: where OUT would pass 2 GiB, always, or never
+    /// Whether tensors go to a file beside OUT [default: auto]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub external_data: Option<External>,
     /// Read options from a TOML file; those given here win

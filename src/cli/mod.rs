@@ -5,6 +5,7 @@ mod completions;
 mod config;
 pub mod console;
 mod explain;
+mod files;
 mod inspect;
 mod kernels;
 mod progress;
@@ -63,7 +64,7 @@ pub fn run(task: Task, console: &mut Console) -> Result<Exit, Failure> {
         Task::Run(_) => Err(Failure::Error(Error::new(
             "this build of bitonnx can't run models",
             "it was built without its feature `runtime`, which brings tract",
-            "cargo install bitonnx, without --no-default-features",
+            "build it without --no-default-features",
         ))),
         Task::Show(args) => show::run(&args, console),
         Task::Explain(args) => explain::run(&args, console),
