@@ -202,7 +202,7 @@ pub struct Show {
     pub model: PathBuf,
     /// A second one: print what differs
     pub other: Option<PathBuf>,
-    /// Print the data of large tensors too
+    /// Print the data of large tensors too; in a difference, every node
     #[arg(long)]
     pub full: bool,
 }
