@@ -1,6 +1,6 @@
 //! Turns an exported ONNX transformer into a 1.58-bit one.
 
-#[allow(dead_code)]
+pub mod array;
 mod error;
 pub mod graph;
 pub mod kernels;

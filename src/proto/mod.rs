@@ -16,7 +16,7 @@ mod onnx {
 
 pub use onnx::*;
 pub use save::{ExternalData, Saved, digest, save};
-pub use tensor::{element_count, element_size, raw_bytes};
+pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes};
 
 use crate::error::{Error, Result};
 use bytes::Bytes;

@@ -31,6 +31,11 @@ pub fn element_size(data_type: i32) -> Option<usize> {
     element_bits(data_type).filter(|b| b % 8 == 0).map(|b| b / 8)
 }
 
+/// Bytes of the tensor's elements; 0 for strings and unknown types.
+pub fn tensor_bytes(tensor: &TensorProto) -> usize {
+    element_bits(tensor.data_type()).and_then(|bits| raw_len(tensor, bits)).unwrap_or(0)
+}
+
 /// The tensor's elements as little-endian bytes, row-major, wherever the message keeps them.
 ///
 /// `None` for strings and sub-byte types kept outside `raw_data`, and where their number does not

@@ -41,6 +41,16 @@ pub(super) const PIECE: usize = 512;
 /// lines.
 pub(super) const PANEL: usize = 64;
 
+impl Layout {
+    /// How the transpose of a matrix lies.
+    pub fn flipped(self) -> Layout {
+        match self {
+            Layout::OutIn => Layout::InOut,
+            Layout::InOut => Layout::OutIn,
+        }
+    }
+}
+
 impl Storage {
     /// Bytes of one number.
     pub fn size(self) -> usize {

@@ -13,7 +13,7 @@ use crate::{
         AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
         attribute_proto::AttributeType, opset, tensor_proto::DataType,
     },
-    quant::{self, Element, Ternary},
+    quant::{self, Storage, Ternary},
 };
 use std::{collections::HashMap, ops::Range};
 
@@ -87,7 +87,9 @@ impl<'o> Converter<'o> {
             Granularity::Channel => (0..weight.n).map(|row| row..row + 1).collect(),
             Granularity::Tensor => groups(&site.parts, weight.n),
         };
-        let mut ternary = quant::ternarize(&weight.matrix(), &groups)
+        let mut ternary = weight
+            .matrix()
+            .and_then(|matrix| quant::ternarize(&matrix, &groups))
             .map_err(|e| format!("its weight `{}` can't be ternarised: {e}", weight.name))?;
         ternary.scale.iter_mut().for_each(|s| *s *= projection.factor);
         Ok(ternary)
@@ -140,7 +142,7 @@ impl<'o> Converter<'o> {
                     int_attribute("in_features", projection.weight.k),
                     float_attribute("eps", projection.eps),
                 ];
-                nodes.extend(self.in_f32(node, projection.weight.element));
+                nodes.extend(self.in_f32(node, projection.weight.storage));
             } else {
                 node.attribute = resolve(node.attribute, site, projection.weight.n);
                 nodes.push(node);
@@ -169,11 +171,11 @@ impl<'o> Converter<'o> {
     }
 
     /// Before opset 15 the operator's definition can't cast back to its input's type: the graph does.
-    fn in_f32(&mut self, mut node: NodeProto, element: Element) -> Vec<NodeProto> {
-        let to = match element {
-            Element::F16 => DataType::Float16,
-            Element::Bf16 => DataType::Bfloat16,
-            _ => return vec![node],
+    fn in_f32(&mut self, mut node: NodeProto, storage: Storage) -> Vec<NodeProto> {
+        let to = match storage {
+            Storage::F16 => DataType::Float16,
+            Storage::Bf16 => DataType::Bfloat16,
+            Storage::F32 => return vec![node],
         };
         if self.opset >= 15 {
             return vec![node];

@@ -157,7 +157,7 @@ impl Search<'_, '_> {
             return miss(&bound, why);
         }
         if is_constant_name(name) {
-            if let Err(why) = self.constants.is_constant(value) {
+            if let Err(why) = self.constants.check(value) {
                 return miss(&bound, format!("its `{name}`, `{value}`, is not constant: {why}"));
             }
         }

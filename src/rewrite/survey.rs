@@ -155,7 +155,8 @@ fn embedding_tables(view: &View, constants: &Constants) -> Tables {
     let gathers = view.nodes().filter(|(_, n)| n.op_type() == "Gather");
     let tables = gathers.filter_map(|(_, node)| {
         let table = node.input.first().filter(|t| constants.is_constant(t))?;
-        Some(constants.leaves(table).into_iter().map(move |leaf| (leaf, label(node).to_owned())))
+        let leaves = constants.expression(table).ok()?.initializers;
+        Some(leaves.into_iter().map(|leaf| (leaf.name().to_owned(), label(node).to_owned())))
     });
     tables.flatten().collect()
 }
@@ -191,7 +192,7 @@ fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<V
     let attribute = |name: &str| split.attribute.iter().find(|a| a.name() == name);
     let given = match attribute("split") {
         Some(sizes) => Some(sizes.ints.clone()),
-        None => split.input.get(1).and_then(|v| constants.integers(v)),
+        None => split.input.get(1).and_then(|v| integers(constants, v)),
     };
     let count = split.output.len();
     let sizes: Vec<usize> = match given {
@@ -213,7 +214,7 @@ fn sliced_at(constants: &Constants, readers: &[&NodeProto], value: &str, n: usiz
         let one = |input: usize, name: &str| -> Option<i64> {
             let values = match slice.attribute.iter().find(|a| a.name() == name) {
                 Some(attribute) => attribute.ints.clone(),
-                None => constants.integers(slice.input.get(input)?)?,
+                None => integers(constants, slice.input.get(input)?)?,
             };
             if let [value] = values[..] { Some(value) } else { None }
         };
@@ -230,6 +231,10 @@ fn sliced_at(constants: &Constants, readers: &[&NodeProto], value: &str, n: usiz
     let joined = ranges.windows(2).all(|pair| pair[0].1 == pair[1].0);
     let covers = ranges.first().is_some_and(|r| r.0 == 0) && ranges.last().is_some_and(|r| r.1 == n);
     (ranges.len() > 1 && joined && covers).then(|| ranges.iter().map(|r| r.0).collect())
+}
+
+fn integers(constants: &Constants, value: &str) -> Option<Vec<i64>> {
+    constants.value(value).ok()?.to_i64s()
 }
 
 /// For a node that no rule took: the rule that came nearest, and what stopped it.

@@ -2,8 +2,9 @@
 
 use super::rule::{Match, Reject};
 use crate::{
-    graph::{Matrix, NodeId},
-    quant::{self, Element, Layout},
+    graph::NodeId,
+    proto::{TensorProto, tensor_bytes, tensor_proto::DataType},
+    quant::{self, Layout, Storage},
 };
 use bytes::Bytes;
 
@@ -21,7 +22,7 @@ pub struct Weight {
     /// How the data lie.
     pub layout: Layout,
     /// Their type.
-    pub element: Element,
+    pub storage: Storage,
     /// The data, little-endian.
     pub data: Bytes,
     /// The type of the stored elements, as reports have it.
@@ -32,14 +33,8 @@ pub struct Weight {
 
 impl Weight {
     /// The matrix for the quantiser.
-    pub fn matrix(&self) -> quant::Matrix<'_> {
-        quant::Matrix {
-            data: &self.data,
-            element: self.element,
-            n: self.n,
-            k: self.k,
-            layout: self.layout,
-        }
+    pub fn matrix(&self) -> Result<quant::Matrix<'_>, quant::Error> {
+        quant::Matrix::new(&self.data, self.storage, self.layout, self.n, self.k)
     }
 }
 
@@ -60,27 +55,38 @@ impl Match<'_, '_> {
     fn read_weight(&self, value: &str, layout: Layout) -> Result<Weight, Reject> {
         let refuse = |why: String| Reject::Refuse(format!("its weight `{value}` {why}"));
         let matrix = self.constants.matrix(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
-        let Matrix { data, element, rows, columns, transposed } = matrix;
-        let layout = if transposed { layout.flipped() } else { layout };
+        let layout = if matrix.transposed { layout.flipped() } else { layout };
         let (n, k) = match layout {
-            Layout::OutIn => (rows, columns),
-            Layout::InOut => (columns, rows),
+            Layout::OutIn => (matrix.rows, matrix.columns),
+            Layout::InOut => (matrix.columns, matrix.rows),
         };
         if n == 0 || k == 0 {
             return Err(refuse("is empty".into()));
         }
-        let leaves = self.constants.leaves(value);
-        let largest = leaves.iter().max_by_key(|leaf| leaf.bytes);
+        let made_of = self.constants.expression(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
+        let leaves = made_of.initializers;
+        let largest = leaves.iter().max_by_key(|leaf| tensor_bytes(leaf));
         Ok(Weight {
-            name: largest.map_or(value, |leaf| &leaf.name).to_owned(),
-            dtype: largest.map_or(String::new(), |leaf| leaf.dtype.to_string()),
-            stored_bytes: leaves.iter().map(|leaf| leaf.bytes as u64).sum(),
-            leaves: leaves.into_iter().map(|leaf| leaf.name).collect(),
+            name: largest.map_or(value, |leaf| leaf.name()).to_owned(),
+            dtype: largest.map_or(String::new(), |leaf| dtype(leaf)),
+            stored_bytes: leaves.iter().map(|leaf| tensor_bytes(leaf) as u64).sum(),
+            leaves: leaves.iter().map(|leaf| leaf.name().to_owned()).collect(),
             n,
             k,
             layout,
-            element,
-            data,
+            storage: matrix.storage,
+            data: matrix.data,
         })
+    }
+}
+
+/// The element type's short name for the common floats, ONNX's for the others.
+fn dtype(tensor: &TensorProto) -> String {
+    match DataType::try_from(tensor.data_type()) {
+        Ok(DataType::Float) => "f32".into(),
+        Ok(DataType::Float16) => "f16".into(),
+        Ok(DataType::Bfloat16) => "bf16".into(),
+        Ok(other) => other.as_str_name().to_lowercase(),
+        Err(_) => "unknown".into(),
     }
 }

@@ -195,7 +195,7 @@ impl Row<'_, '_> {
         if let Some(known) = self.seen.borrow().get(value) {
             return known.clone();
         }
-        let found = match self.constants.scalar(value) {
+        let found = match self.constant(value) {
             Some(factor) => Ok(Form::Scalar(Term { factor, power: 0 })),
             None => self.view.producer(value).map_or(Err(Stop::Foreign), |id| self.made_by(id)),
         };
@@ -257,7 +257,7 @@ impl Row<'_, '_> {
         let Form::Magnitude(factor) = form else { return Err(Stop::Foreign) };
         let axes = match node.attribute.iter().find(|a| a.name() == "axes") {
             Some(axes) => Some(axes.ints.clone()),
-            None => node.input.get(1).and_then(|v| self.constants.integers(v)),
+            None => node.input.get(1).and_then(|v| self.constants.value(v).ok()?.to_i64s()),
         };
         match axes.as_deref() {
             Some([-1]) => Ok(Form::Peak(factor)),
@@ -268,6 +268,10 @@ impl Row<'_, '_> {
                 axes.map_or("all".into(), |a| format!("{a:?}"))
             ))),
         }
+    }
+
+    fn constant(&self, value: &str) -> Option<f64> {
+        self.constants.value(value).ok()?.scalar()
     }
 
     fn rank(&self, value: &str) -> Option<i64> {
@@ -281,7 +285,7 @@ impl Row<'_, '_> {
             return Some(attribute.f().into());
         }
         match node.input.get(input).filter(|v| !v.is_empty()) {
-            Some(value) => self.constants.scalar(value),
+            Some(value) => self.constant(value),
             None => Some(open),
         }
     }

@@ -1,0 +1,427 @@
+//! The values that a graph's constant expressions have.
+//!
+//! A weight need not be stored as the product reads it: exporters leave transposes, casts, unpacking
+//! of codes and whole quantisers between the initializer and the `MatMul`. [`Constants`] says which values
+//! depend on stored tensors alone, and computes them as ONNX defines the operators.
+
+mod call;
+mod elementwise;
+mod layout;
+mod matrix;
+mod operators;
+mod reduce;
+
+pub use matrix::Matrix;
+
+use super::view::{NodeId, View};
+use crate::array::Array;
+use crate::proto::{NodeProto, TensorProto};
+use call::{Call, Limit};
+use operators::Operator;
+use prost::Message as _;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Results up to this many bytes are kept for the next time that they are asked for.
+const SMALL: usize = 4096;
+
+/// Evaluates the constant expressions of a graph.
+///
+/// Values that the graph does not define are looked up in the graphs around it. What takes time is
+/// done anew for each call: hold on to a large result.
+pub struct Constants<'v, 'm> {
+    /// The graph and those around it, outwards.
+    scopes: Vec<&'v View<'m>>,
+    limit: Limit,
+    memo: Mutex<Memo>,
+}
+
+#[derive(Default)]
+struct Memo {
+    verdicts: HashMap<Place, Result<(), NotConstant>>,
+    small: HashMap<Output, Array>,
+}
+
+/// A node, by how far out its graph is and where it stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    depth: usize,
+    node: NodeId,
+}
+
+/// One of a node's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Output {
+    place: Place,
+    index: usize,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy)]
+enum Origin<'m> {
+    Stored(&'m TensorProto),
+    Made(Output),
+}
+
+/// What a constant expression is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Expression<'m> {
+    /// The initializers, each once, in the order in which they are needed.
+    pub initializers: Vec<&'m TensorProto>,
+    /// The nodes, `Constant`s included, each after those that it reads.
+    pub nodes: Vec<&'m NodeProto>,
+}
+
+/// Why a value is not a constant, or could not be computed. `Display` gives a sentence without a full stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotConstant {
+    culprit: String,
+    why: String,
+}
+
+impl<'v, 'm> Constants<'v, 'm> {
+    /// The constants that the nodes of this graph can read.
+    pub fn new(view: &'v View<'m>) -> Self {
+        let mut scopes = vec![view];
+        while let Some(outer) = scopes.last().and_then(|view| view.outer()) {
+            scopes.push(outer);
+        }
+        let stored = scopes.last().map_or(0, |outermost| outermost.graph().encoded_len());
+        Constants { scopes, limit: Limit::for_model(stored), memo: Mutex::default() }
+    }
+
+    /// Whether the value depends on stored tensors alone, by operators that the evaluator knows.
+    ///
+    /// Computes nothing. [`value`](Self::value) may still refuse: for shapes or types that do not fit,
+    /// for example.
+    pub fn is_constant(&self, value: &str) -> bool {
+        self.check(value).is_ok()
+    }
+
+    /// Like [`is_constant`](Self::is_constant), with the reason: what the value depends on.
+    pub fn check(&self, value: &str) -> Result<(), NotConstant> {
+        self.origin(0, value).and_then(|origin| self.verdict(origin))
+    }
+
+    /// The value, computed as ONNX defines it, each operation in the element type itself.
+    ///
+    /// `f16` and `bf16` are computed in `f32` and rounded once after each node; sums are accumulated in
+    /// `f64`. Intermediate results are freed as soon as nothing else needs them.
+    pub fn value(&self, value: &str) -> Result<Array, NotConstant> {
+        let origin = self.origin(0, value)?;
+        self.verdict(origin)?;
+        self.known(origin)
+    }
+
+    /// The stored tensors and nodes that the value is computed from.
+    pub fn expression(&self, value: &str) -> Result<Expression<'m>, NotConstant> {
+        let origin = self.origin(0, value)?;
+        self.verdict(origin)?;
+        let mut found = Expression::default();
+        let mut seen = HashSet::new();
+        let mut add = |origin| match origin {
+            Origin::Stored(tensor) if seen.insert(std::ptr::from_ref(tensor)) => {
+                found.initializers.push(tensor);
+            }
+            _ => {}
+        };
+        match origin {
+            Origin::Stored(_) => add(origin),
+            Origin::Made(output) => {
+                let order = self.order(output.place, |_| false).map_err(|(why, _)| why)?;
+                for &place in &order {
+                    self.inputs(place)?.into_iter().flatten().for_each(&mut add);
+                }
+                found.nodes = order.into_iter().map(|place| self.node(place)).collect();
+            }
+        }
+        Ok(found)
+    }
+
+    fn memo(&self) -> MutexGuard<'_, Memo> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn node(&self, place: Place) -> &'m NodeProto {
+        self.scopes[place.depth].node(place.node)
+    }
+
+    /// Where a name that is read `depth` graphs further out comes from.
+    fn origin(&self, depth: usize, name: &str) -> Result<Origin<'m>, NotConstant> {
+        for (depth, view) in self.scopes.iter().enumerate().skip(depth) {
+            if view.is_input(name) {
+                return Err(NotConstant::new(format!("`{name}`"), "is a graph input"));
+            }
+            if let Some(node) = view.producer(name) {
+                let index = view.node(node).output.iter().position(|o| o == name).unwrap_or(0);
+                return Ok(Origin::Made(Output { place: Place { depth, node }, index }));
+            }
+            if let Some(tensor) = view.initializer(name) {
+                return Ok(Origin::Stored(tensor));
+            }
+        }
+        Err(NotConstant::new(format!("`{name}`"), "is made by nothing in the graph"))
+    }
+
+    /// Where a node's inputs come from; `None` for those left out.
+    fn inputs(&self, place: Place) -> Result<Vec<Option<Origin<'m>>>, NotConstant> {
+        let names = self.node(place).input.iter();
+        names.map(|n| (!n.is_empty()).then(|| self.origin(place.depth, n)).transpose()).collect()
+    }
+
+    fn verdict(&self, origin: Origin<'m>) -> Result<(), NotConstant> {
+        let Origin::Made(Output { place, .. }) = origin else { return Ok(()) };
+        if let Some(verdict) = self.memo().verdicts.get(&place) {
+            return verdict.clone();
+        }
+        let known = |output: Output| self.memo().verdicts.get(&output.place) == Some(&Ok(()));
+        let (verdict, places) = match self.order(place, known) {
+            Ok(order) => (Ok(()), order),
+            Err((why, waiting)) => (Err(why), waiting),
+        };
+        self.memo().verdicts.extend(places.into_iter().map(|p| (p, verdict.clone())));
+        verdict
+    }
+
+    /// The nodes that a node needs, itself last, each after those it reads. Where an output is skipped, what
+    /// it needs is left out.
+    ///
+    /// The error comes with the nodes that were waiting for the culprit.
+    fn order(
+        &self,
+        last: Place,
+        skip: impl Fn(Output) -> bool,
+    ) -> Result<Vec<Place>, (NotConstant, Vec<Place>)> {
+        let mut order = Vec::new();
+        let mut state = HashMap::from([(last, Visit::Waiting)]);
+        let mut stack = vec![(last, None)];
+        while let Some((place, pending)) = stack.last_mut() {
+            let place = *place;
+            let failed = |why, stack: &[(Place, Option<Vec<_>>)]| {
+                (why, stack.iter().map(|(place, _)| *place).collect())
+            };
+            let pending = match pending {
+                Some(pending) => pending,
+                None => match self.reads(place) {
+                    Ok(reads) => pending.insert(reads),
+                    Err(why) => return Err(failed(why, &stack)),
+                },
+            };
+            let Some(output) = pending.pop() else {
+                state.insert(place, Visit::Done);
+                order.push(place);
+                stack.pop();
+                continue;
+            };
+            match state.get(&output.place) {
+                Some(Visit::Done) => {}
+                Some(Visit::Waiting) => {
+                    let why = NotConstant::at(self.node(output.place), "is part of a cycle");
+                    return Err(failed(why, &stack));
+                }
+                None if skip(output) => {}
+                None => {
+                    state.insert(output.place, Visit::Waiting);
+                    stack.push((output.place, None));
+                }
+            }
+        }
+        Ok(order)
+    }
+
+    /// The outputs of other nodes that a node reads, the first one last; refuses a node that the evaluator does not know.
+    fn reads(&self, place: Place) -> Result<Vec<Output>, NotConstant> {
+        if let Some(Err(why)) = self.memo().verdicts.get(&place) {
+            return Err(why.clone());
+        }
+        operator(self.node(place))?;
+        let mut reads: Vec<Output> = self
+            .inputs(place)?
+            .into_iter()
+            .filter_map(|origin| match origin {
+                Some(Origin::Made(output)) => Some(output),
+                _ => None,
+            })
+            .collect();
+        reads.reverse();
+        Ok(reads)
+    }
+
+    /// The value of what has been found constant.
+    fn known(&self, origin: Origin<'m>) -> Result<Array, NotConstant> {
+        match origin {
+            Origin::Stored(tensor) => stored(tensor),
+            Origin::Made(output) => self.evaluate(output),
+        }
+    }
+
+    fn evaluate(&self, target: Output) -> Result<Array, NotConstant> {
+        if let Some(array) = self.memo().small.get(&target) {
+            return Ok(array.clone());
+        }
+        let cached = |output| self.memo().small.contains_key(&output);
+        let order = self.order(target.place, cached).map_err(|(why, _)| why)?;
+        let mut live = Live::default();
+        live.expect(Origin::Made(target));
+        for &place in &order {
+            self.inputs(place)?.into_iter().flatten().for_each(|origin| live.expect(origin));
+        }
+        for place in order {
+            self.run(place, &mut live)?;
+        }
+        self.take(Origin::Made(target), &mut live)
+    }
+
+    /// Computes a node's outputs from inputs that are live.
+    fn run(&self, place: Place, live: &mut Live) -> Result<(), NotConstant> {
+        let node = self.node(place);
+        let mut inputs = Vec::new();
+        for origin in self.inputs(place)? {
+            inputs.push(origin.map(|origin| self.take(origin, live)).transpose()?);
+        }
+        let limit = self.limit.less(live.bytes);
+        let outputs = operator(node)?
+            .run(Call { node, inputs, limit })
+            .map_err(|why| NotConstant::at(node, &why))?;
+        for (index, array) in outputs.into_iter().enumerate() {
+            let output = Output { place, index };
+            if array.byte_len() <= SMALL {
+                self.memo().small.insert(output, array.clone());
+            }
+            live.insert(Key::Made(output), array);
+        }
+        Ok(())
+    }
+
+    /// A value for one of its readers; the last reader owns it.
+    fn take(&self, origin: Origin<'m>, live: &mut Live) -> Result<Array, NotConstant> {
+        let key = Key::of(origin);
+        match origin {
+            Origin::Stored(tensor) => {
+                if !live.arrays.contains_key(&key) {
+                    live.insert(key, stored(tensor)?);
+                }
+                live.take(key).ok_or_else(|| NotConstant::new(tensor.name(), "was freed too early"))
+            }
+            Origin::Made(output) => {
+                let array = live.take(key).or_else(|| self.memo().small.get(&output).cloned());
+                array.ok_or_else(|| {
+                    NotConstant::at(
+                        self.node(output.place),
+                        "it has more outputs than its operator gives",
+                    )
+                })
+            }
+        }
+    }
+}
+
+impl<'m> Origin<'m> {
+    fn tensor(self) -> Option<&'m TensorProto> {
+        if let Origin::Stored(tensor) = self { Some(tensor) } else { None }
+    }
+}
+
+enum Visit {
+    Waiting,
+    Done,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Stored(*const TensorProto),
+    Made(Output),
+}
+
+impl Key {
+    fn of(origin: Origin<'_>) -> Self {
+        match origin {
+            Origin::Stored(tensor) => Key::Stored(tensor),
+            Origin::Made(output) => Key::Made(output),
+        }
+    }
+}
+
+/// The values that are still to be read, with the number of reads to come.
+#[derive(Default)]
+struct Live {
+    reads: HashMap<Key, usize>,
+    arrays: HashMap<Key, Array>,
+    bytes: usize,
+}
+
+impl Live {
+    fn expect(&mut self, origin: Origin<'_>) {
+        *self.reads.entry(Key::of(origin)).or_default() += 1;
+    }
+
+    fn insert(&mut self, key: Key, array: Array) {
+        if self.reads.contains_key(&key) {
+            self.bytes = self.bytes.saturating_add(array.byte_len());
+            self.arrays.insert(key, array);
+        }
+    }
+
+    fn take(&mut self, key: Key) -> Option<Array> {
+        let reads = self.reads.get_mut(&key)?;
+        *reads = reads.saturating_sub(1);
+        if *reads > 0 {
+            return self.arrays.get(&key).cloned();
+        }
+        let array = self.arrays.remove(&key)?;
+        self.bytes = self.bytes.saturating_sub(array.byte_len());
+        Some(array)
+    }
+}
+
+fn stored(tensor: &TensorProto) -> Result<Array, NotConstant> {
+    Array::from_tensor(tensor).ok_or_else(|| {
+        let why = format!(
+            "can't be read: shape {:?}, element type {}",
+            tensor.dims,
+            call::type_name(tensor.data_type())
+        );
+        NotConstant::new(format!("`{}`", tensor.name()), &why)
+    })
+}
+
+fn operator(node: &NodeProto) -> Result<Operator, NotConstant> {
+    if super::nested_graphs(node).next().is_some() {
+        return Err(NotConstant::at(node, "it runs a nested graph"));
+    }
+    if let Some(attribute) = node.attribute.iter().find(|a| !a.ref_attr_name().is_empty()) {
+        let why = format!("its attribute {} is a function's", attribute.name());
+        return Err(NotConstant::at(node, &why));
+    }
+    let standard = matches!(node.domain(), "" | "ai.onnx");
+    standard
+        .then(|| Operator::named(node.op_type()))
+        .flatten()
+        .ok_or_else(|| NotConstant::at(node, "the operator is not one the evaluator knows"))
+}
+
+impl NotConstant {
+    fn new(culprit: impl Into<String>, why: &str) -> Self {
+        NotConstant { culprit: culprit.into(), why: why.to_owned() }
+    }
+
+    fn at(node: &NodeProto, why: &str) -> Self {
+        let output = node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str);
+        let culprit = match (node.name(), node.domain()) {
+            ("", "") => format!("{} that makes `{output}`", node.op_type()),
+            ("", domain) => format!("{domain}.{} that makes `{output}`", node.op_type()),
+            (name, "") => format!("`{name}` ({})", node.op_type()),
+            (name, domain) => format!("`{name}` ({domain}.{})", node.op_type()),
+        };
+        NotConstant { culprit: culprit + ":", why: why.to_owned() }
+    }
+}
+
+impl fmt::Display for NotConstant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.culprit, self.why)
+    }
+}
+
+impl std::error::Error for NotConstant {}

@@ -1,0 +1,144 @@
+//! One application of an operator: a node with the values of its inputs.
+
+use crate::array::{Array, Elements, MAX_RANK};
+use crate::proto::{AttributeProto, NodeProto, TensorProto, tensor_proto::DataType};
+
+/// Why an operator gave no result.
+pub type Reason = String;
+
+pub struct Call<'m> {
+    pub node: &'m NodeProto,
+    pub inputs: Vec<Option<Array>>,
+    pub limit: Limit,
+}
+
+/// The most bytes that a result may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit(usize);
+
+impl Limit {
+    const SMALLEST: usize = 64 << 20;
+    const LARGEST: usize = 16 << 30;
+
+    /// For results that take no memory of their own.
+    pub const NONE: Self = Limit(usize::MAX);
+
+    /// 64 times the model, within reason for the very small and the very large.
+    pub fn for_model(bytes: usize) -> Self {
+        Limit(bytes.saturating_mul(64).clamp(Self::SMALLEST, Self::LARGEST))
+    }
+
+    /// What is left of it.
+    pub fn less(self, bytes: usize) -> Self {
+        Limit(self.0.saturating_sub(bytes))
+    }
+
+    /// Refuses a shape that would take too much memory with elements like these.
+    pub fn allow_like<T>(self, _: &Elements<T>, shape: &[usize]) -> Result<(), Reason> {
+        self.allow::<T>(shape)
+    }
+
+    /// Refuses a shape whose elements would take too much memory.
+    pub fn allow<T>(self, shape: &[usize]) -> Result<(), Reason> {
+        if shape.len() > MAX_RANK {
+            return Err(format!("its result has {} axes", shape.len()));
+        }
+        let bytes = shape.iter().try_fold(size_of::<T>(), |n, &d| n.checked_mul(d.max(1)));
+        match bytes {
+            Some(bytes) if bytes <= self.0.min(isize::MAX as usize) => Ok(()),
+            _ => Err(format!("its result of shape {shape:?} is too large for this model")),
+        }
+    }
+}
+
+impl<'m> Call<'m> {
+    /// An input that the operator can't do without.
+    pub fn take(&mut self, index: usize) -> Result<Array, Reason> {
+        self.take_optional(index).ok_or_else(|| format!("its input {index} is missing"))
+    }
+
+    pub fn take_optional(&mut self, index: usize) -> Option<Array> {
+        self.inputs.get_mut(index)?.take()
+    }
+
+    /// All inputs; none may be missing.
+    pub fn take_all(&mut self) -> Result<Vec<Array>, Reason> {
+        (0..self.inputs.len()).map(|index| self.take(index)).collect()
+    }
+
+    pub fn attribute(&self, name: &str) -> Option<&'m AttributeProto> {
+        self.node.attribute.iter().find(|a| a.name() == name)
+    }
+
+    pub fn int(&self, name: &str) -> Option<i64> {
+        self.attribute(name)?.i
+    }
+
+    pub fn float(&self, name: &str) -> Option<f32> {
+        self.attribute(name)?.f
+    }
+
+    pub fn flag(&self, name: &str) -> bool {
+        self.int(name).unwrap_or(0) != 0
+    }
+
+    pub fn string(&self, name: &str) -> Option<&'m str> {
+        str::from_utf8(self.attribute(name)?.s.as_deref()?).ok()
+    }
+
+    pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        self.attribute(name).map(|a| a.ints.clone())
+    }
+
+    pub fn tensor(&self, name: &str) -> Option<&'m TensorProto> {
+        self.attribute(name)?.t.as_ref()
+    }
+
+    /// Integers that older opsets give as an attribute and newer ones as an input.
+    pub fn ints_or_input(&mut self, name: &str, index: usize) -> Result<Option<Vec<i64>>, Reason> {
+        match self.take_optional(index) {
+            Some(array) => integers(&array).map(Some),
+            None => Ok(self.ints(name)),
+        }
+    }
+
+    /// The axis attribute as an index below `rank`.
+    pub fn axis(&self, default: Option<i64>, rank: usize) -> Result<usize, Reason> {
+        let axis = self.int("axis").or(default).ok_or("its attribute axis is missing")?;
+        axis_index(axis, rank)
+    }
+}
+
+pub fn integers(array: &Array) -> Result<Vec<i64>, Reason> {
+    array.to_i64s().ok_or_else(|| {
+        format!("it reads {} as integers of 32 or 64 bits", type_name(array.dtype() as i32))
+    })
+}
+
+/// An axis, counted from the back where negative, as an index below `rank`.
+pub fn axis_index(axis: i64, rank: usize) -> Result<usize, Reason> {
+    index(axis, rank).ok_or_else(|| format!("axis {axis} is not one of {rank}"))
+}
+
+pub fn axis_indices(axes: &[i64], rank: usize) -> Result<Vec<usize>, Reason> {
+    let indices: Vec<usize> =
+        axes.iter().map(|&axis| axis_index(axis, rank)).collect::<Result<_, _>>()?;
+    match (1..indices.len()).find(|&i| indices[..i].contains(&indices[i])) {
+        Some(i) => Err(format!("axis {} is named twice", axes[i])),
+        None => Ok(indices),
+    }
+}
+
+/// An index, counted from the back where negative, below `length`.
+pub fn index(index: i64, length: usize) -> Option<usize> {
+    let from_front =
+        if index < 0 { index.checked_add(i64::try_from(length).ok()?)? } else { index };
+    usize::try_from(from_front).ok().filter(|&i| i < length)
+}
+
+pub fn type_name(data_type: i32) -> String {
+    match DataType::try_from(data_type) {
+        Ok(known) => known.as_str_name().to_lowercase(),
+        Err(_) => format!("number {data_type}"),
+    }
+}

@@ -1,0 +1,584 @@
+//! Operators that compute each element from the elements in its place, with broadcasting.
+
+use super::call::{Call, Limit, Reason, type_name};
+use super::layout;
+use crate::array::{Array, Element, Elements, Wide, for_any};
+use ndarray::{ArrayViewD, Axis, Zip};
+
+type Outcome = Result<Array, Reason>;
+
+/// Arithmetic in an element type. Integers wrap, floats round once.
+pub trait Number: Element {
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    /// The quotient; of integers truncated, with a divisor other than zero.
+    fn div(self, other: Self) -> Self;
+    /// The remainder with the sign of the dividend.
+    fn remainder(self, other: Self) -> Self;
+    /// The remainder with the sign of the divisor.
+    fn modulo(self, other: Self) -> Self;
+    fn pow(self, exponent: f64) -> Self;
+    fn abs(self) -> Self;
+    fn neg(self) -> Self;
+    fn sign(self) -> Self;
+    fn is_nan(self) -> bool;
+    /// The smaller one; NaN if either is.
+    fn min(self, other: Self) -> Self {
+        if other < self || other.is_nan() { other } else { self }
+    }
+    /// The larger one; NaN if either is.
+    fn max(self, other: Self) -> Self {
+        if other > self || other.is_nan() { other } else { self }
+    }
+}
+
+macro_rules! float_number {
+    ($type:ident) => {
+        impl Number for $type {
+            fn add(self, other: Self) -> Self {
+                self + other
+            }
+            fn sub(self, other: Self) -> Self {
+                self - other
+            }
+            fn mul(self, other: Self) -> Self {
+                self * other
+            }
+            fn div(self, other: Self) -> Self {
+                self / other
+            }
+            fn remainder(self, other: Self) -> Self {
+                self % other
+            }
+            fn modulo(self, other: Self) -> Self {
+                let remainder = self % other;
+                let opposite = remainder != 0.0 && (remainder < 0.0) != (other < 0.0);
+                if opposite { remainder + other } else { remainder }
+            }
+            fn pow(self, exponent: f64) -> Self {
+                f64::from(self).powf(exponent) as $type
+            }
+            fn abs(self) -> Self {
+                $type::abs(self)
+            }
+            fn neg(self) -> Self {
+                -self
+            }
+            fn sign(self) -> Self {
+                if self > 0.0 {
+                    1.0
+                } else if self < 0.0 {
+                    -1.0
+                } else {
+                    self
+                }
+            }
+            fn is_nan(self) -> bool {
+                $type::is_nan(self)
+            }
+        }
+    };
+}
+
+macro_rules! integer_number {
+    ($type:ident, $abs:expr, $sign:expr, $modulo:expr) => {
+        impl Number for $type {
+            fn add(self, other: Self) -> Self {
+                self.wrapping_add(other)
+            }
+            fn sub(self, other: Self) -> Self {
+                self.wrapping_sub(other)
+            }
+            fn mul(self, other: Self) -> Self {
+                self.wrapping_mul(other)
+            }
+            fn div(self, other: Self) -> Self {
+                self.wrapping_div(other)
+            }
+            fn remainder(self, other: Self) -> Self {
+                self.wrapping_rem(other)
+            }
+            fn modulo(self, other: Self) -> Self {
+                $modulo(self, other)
+            }
+            fn pow(self, exponent: f64) -> Self {
+                Self::from_wide(Wide::Float(self.to_f64().powf(exponent)))
+            }
+            fn abs(self) -> Self {
+                $abs(self)
+            }
+            fn neg(self) -> Self {
+                self.wrapping_neg()
+            }
+            fn sign(self) -> Self {
+                $sign(self)
+            }
+            fn is_nan(self) -> bool {
+                false
+            }
+        }
+    };
+}
+
+macro_rules! signed_number {
+    ($type:ident) => {
+        integer_number!($type, $type::wrapping_abs, $type::signum, |a: $type, b: $type| {
+            let remainder = a.wrapping_rem(b);
+            if remainder != 0 && (remainder < 0) != (b < 0) { remainder + b } else { remainder }
+        });
+    };
+}
+
+macro_rules! unsigned_number {
+    ($type:ident) => {
+        integer_number!($type, |a| a, |a: $type| Ord::min(a, 1), |a: $type, b: $type| a % b);
+    };
+}
+
+float_number!(f32);
+float_number!(f64);
+signed_number!(i8);
+signed_number!(i16);
+signed_number!(i32);
+signed_number!(i64);
+unsigned_number!(u8);
+unsigned_number!(u16);
+unsigned_number!(u32);
+unsigned_number!(u64);
+
+/// `expression` for the variants listed, a refusal for the others.
+macro_rules! match_types {
+    ([$($variant:ident)+], $array:expr, $a:ident => $body:expr) => {
+        match $array {
+            $(Array::$variant($a) => Ok(Array::$variant($body)),)+
+            other => Err(no_such(&other)),
+        }
+    };
+    ([$($variant:ident)+], $pair:expr, ($a:ident, $b:ident) => $wrap:expr, $body:expr) => {
+        match $pair {
+            $((Array::$variant($a), Array::$variant($b)) => $body.map($wrap),)+
+            (a, b) => Err(mismatch(&a, &b)),
+        }
+    };
+}
+
+macro_rules! numbers {
+    ($($rest:tt)+) => { match_types!([F32 F64 I8 I16 I32 I64 U8 U16 U32 U64], $($rest)+) };
+}
+
+macro_rules! integers {
+    ($($rest:tt)+) => { match_types!([I8 I16 I32 I64 U8 U16 U32 U64], $($rest)+) };
+}
+
+/// An operator of one float.
+macro_rules! float_operator {
+    ($name:ident, $f:ident) => {
+        pub fn $name(call: &mut Call) -> Outcome {
+            match call.take(0)? {
+                Array::F32(x) => Ok(Array::F32(x.mapv_into(f32::$f))),
+                Array::F64(x) => Ok(Array::F64(x.mapv_into(f64::$f))),
+                other => Err(no_such(&other)),
+            }
+        }
+    };
+}
+
+/// An operator of two operands of one numeric type.
+macro_rules! binary_operator {
+    ($name:ident, $f:expr) => {
+        pub fn $name(call: &mut Call) -> Outcome {
+            let (pair, limit) = (pair(call)?, call.limit);
+            numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, $f))
+        }
+    };
+}
+
+macro_rules! comparison {
+    ($name:ident, $f:expr) => {
+        pub fn $name(call: &mut Call) -> Outcome {
+            let (pair, limit) = (pair(call)?, call.limit);
+            match_types!([F32 F64 I8 I16 I32 I64 U8 U16 U32 U64 Bool], pair, (a, b) => Element::wrap, compare(&a, &b, limit, $f))
+        }
+    };
+}
+
+macro_rules! logical {
+    ($name:ident, $f:expr) => {
+        pub fn $name(call: &mut Call) -> Outcome {
+            let (pair, limit) = (pair(call)?, call.limit);
+            match_types!([Bool], pair, (a, b) => Element::wrap, zip(a, b, limit, $f))
+        }
+    };
+}
+
+macro_rules! bitwise {
+    ($name:ident, $f:expr) => {
+        pub fn $name(call: &mut Call) -> Outcome {
+            let (pair, limit) = (pair(call)?, call.limit);
+            integers!(pair, (a, b) => Element::wrap, zip(a, b, limit, $f))
+        }
+    };
+}
+
+float_operator!(sqrt, sqrt);
+float_operator!(exp, exp);
+float_operator!(log, ln);
+float_operator!(sin, sin);
+float_operator!(cos, cos);
+float_operator!(tanh, tanh);
+float_operator!(reciprocal, recip);
+float_operator!(floor, floor);
+float_operator!(ceil, ceil);
+float_operator!(round, round_ties_even);
+binary_operator!(add, Number::add);
+binary_operator!(sub, Number::sub);
+binary_operator!(mul, Number::mul);
+comparison!(equal, |a, b| a == b);
+comparison!(less, |a, b| a < b);
+comparison!(less_or_equal, |a, b| a <= b);
+comparison!(greater, |a, b| a > b);
+comparison!(greater_or_equal, |a, b| a >= b);
+logical!(and, |a, b| a & b);
+logical!(or, |a, b| a | b);
+logical!(xor, |a, b| a ^ b);
+bitwise!(bitwise_and, |a, b| a & b);
+bitwise!(bitwise_or, |a, b| a | b);
+bitwise!(bitwise_xor, |a, b| a ^ b);
+
+pub fn abs(call: &mut Call) -> Outcome {
+    numbers!(call.take(0)?, x => x.mapv_into(Number::abs))
+}
+
+pub fn sign(call: &mut Call) -> Outcome {
+    numbers!(call.take(0)?, x => x.mapv_into(Number::sign))
+}
+
+pub fn neg(call: &mut Call) -> Outcome {
+    match_types!([F32 F64 I8 I16 I32 I64], call.take(0)?, x => x.mapv_into(Number::neg))
+}
+
+pub fn is_nan(call: &mut Call) -> Outcome {
+    match call.take(0)? {
+        Array::F32(x) => Ok(Array::Bool(x.mapv(f32::is_nan).into_shared())),
+        Array::F64(x) => Ok(Array::Bool(x.mapv(f64::is_nan).into_shared())),
+        other => Err(no_such(&other)),
+    }
+}
+
+pub fn not(call: &mut Call) -> Outcome {
+    match_types!([Bool], call.take(0)?, x => x.mapv_into(|e| !e))
+}
+
+pub fn bitwise_not(call: &mut Call) -> Outcome {
+    integers!(call.take(0)?, x => x.mapv_into(|e| !e))
+}
+
+pub fn div(call: &mut Call) -> Outcome {
+    let (pair, limit) = (pair(call)?, call.limit);
+    refuse_zero_divisor(&pair.1)?;
+    numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::div))
+}
+
+pub fn modulo(call: &mut Call) -> Outcome {
+    let (pair, limit) = (pair(call)?, call.limit);
+    refuse_zero_divisor(&pair.1)?;
+    if call.flag("fmod") {
+        return numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::remainder));
+    }
+    numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::modulo))
+}
+
+/// Bases and exponents may differ in type; the powers have the bases'. Computed in `f64`.
+pub fn pow(call: &mut Call) -> Outcome {
+    let (base, exponent) = pair(call)?;
+    let exponent = for_any!(exponent, e => e.mapv(Element::to_f64).into_shared());
+    let limit = call.limit;
+    numbers!(base, x => {
+        zip_onto(widened(x, exponent.shape(), limit)?, &exponent, Number::pow)?
+    })
+}
+
+/// The lower bound first, so that the upper one wins where they cross.
+pub fn clip(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let low = bound(call, 1, "min", &x)?;
+    let high = bound(call, 2, "max", &x)?;
+    let limit = call.limit;
+    let x = match low {
+        Some(low) => numbers!((x, low), (a, b) => Element::wrap, zip(a, b, limit, clip_below))?,
+        None => x,
+    };
+    match high {
+        Some(high) => numbers!((x, high), (a, b) => Element::wrap, zip(a, b, limit, clip_above)),
+        None => numbers!(x, x => x),
+    }
+}
+
+fn clip_below<T: Number>(x: T, low: T) -> T {
+    if x < low { low } else { x }
+}
+
+fn clip_above<T: Number>(x: T, high: T) -> T {
+    if x > high { high } else { x }
+}
+
+/// A bound of `Clip` without axes: an input, or an attribute in old opsets.
+fn bound(call: &mut Call, index: usize, name: &str, x: &Array) -> Result<Option<Array>, Reason> {
+    let bound = match call.take_optional(index) {
+        Some(bound) => bound,
+        None => match call.float(name) {
+            Some(value) => Array::from_scalar(value),
+            None => return Ok(None),
+        },
+    };
+    if bound.len() != 1 {
+        return Err(format!("its bound {name} has shape {:?}", bound.shape()));
+    }
+    if bound.dtype() != x.dtype() {
+        return Err(mismatch(x, &bound));
+    }
+    layout::with_shape(bound, &[]).map(Some)
+}
+
+pub fn min(call: &mut Call) -> Outcome {
+    fold(call, |pair, limit| numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::min)))
+}
+
+pub fn max(call: &mut Call) -> Outcome {
+    fold(call, |pair, limit| numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::max)))
+}
+
+pub fn bit_shift(call: &mut Call) -> Outcome {
+    let (pair, limit) = (pair(call)?, call.limit);
+    macro_rules! shift {
+        ($f:ident) => {
+            match_types!([U8 U16 U32 U64], pair, (a, b) => Element::wrap, zip(a, b, limit, |a, b| {
+                u32::try_from(b).ok().and_then(|by| a.$f(by)).unwrap_or(0)
+            }))
+        };
+    }
+    match call.string("direction") {
+        Some("LEFT") => shift!(checked_shl),
+        Some("RIGHT") => shift!(checked_shr),
+        _ => Err("its attribute direction is neither LEFT nor RIGHT".to_owned()),
+    }
+}
+
+/// `Where`.
+pub fn select(call: &mut Call) -> Outcome {
+    let condition = match call.take(0)? {
+        Array::Bool(condition) => condition,
+        other => return Err(no_such(&other)),
+    };
+    let (yes, no) = (call.take(1)?, call.take(2)?);
+    let shape = broadcast_shape(&broadcast_shape(condition.shape(), yes.shape())?, no.shape())?;
+    let limit = call.limit;
+    match_types!(
+        [F32 F64 F16 BF16 I8 I16 I32 I64 U8 U16 U32 U64 Bool],
+        (yes, no), (a, b) => Element::wrap,
+        choose(&condition, &a, &b, &shape, limit)
+    )
+}
+
+fn choose<T: Element>(
+    condition: &Elements<bool>,
+    yes: &Elements<T>,
+    no: &Elements<T>,
+    shape: &[usize],
+    limit: Limit,
+) -> Result<Elements<T>, Reason> {
+    limit.allow::<T>(shape)?;
+    let condition = broadcast(condition, shape)?;
+    let (yes, no) = (broadcast(yes, shape)?, broadcast(no, shape)?);
+    let chosen =
+        Zip::from(condition).and(yes).and(no).map_collect(|&c, &a, &b| if c { a } else { b });
+    Ok(chosen.into_shared())
+}
+
+/// `(x - zero_point) · scale`, the difference in integers; the scale is one number, one per index of an axis,
+/// or one per block of an axis.
+pub fn dequantize_linear(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let scale = match call.take(1)? {
+        Array::F32(scale) => scale,
+        other => return Err(no_such(&other)),
+    };
+    let rank = x.shape().len();
+    let axis =
+        if scale.len() == 1 && scale.ndim() < 2 { None } else { Some(call.axis(Some(1), rank)?) };
+    let block = call.int("block_size").unwrap_or(0);
+    let zero = match call.take_optional(2) {
+        Some(zero) if zero.dtype() != x.dtype() => return Err(mismatch(&x, &zero)),
+        Some(zero) if zero.shape() != scale.shape() => {
+            return Err(format!(
+                "its scale has shape {:?}, its zero point {:?}",
+                scale.shape(),
+                zero.shape()
+            ));
+        }
+        Some(zero) => {
+            for_any!(zero, z => along(z, x.shape(), axis, block)?.mapv(integer).into_shared())
+        }
+        None => ndarray::arr0(0).into_dyn().into_shared(),
+    };
+    let scale = along(scale, x.shape(), axis, block)?;
+    let shape = x.shape().to_vec();
+    call.limit.allow::<f32>(&shape)?;
+    let (scale, zero) = (broadcast(&scale, &shape)?, broadcast(&zero, &shape)?);
+    macro_rules! dequantize {
+        ($($variant:ident)+) => {
+            match x {
+                $(Array::$variant(x) => Zip::from(&x).and(scale).and(zero).map_collect(
+                    |&x, &scale, &zero| integer(x).wrapping_sub(zero) as f32 * scale,
+                ),)+
+                other => return Err(no_such(&other)),
+            }
+        };
+    }
+    Ok(Array::F32(dequantize!(I8 I16 I32 U8 U16).into_shared()))
+}
+
+fn integer<T: Element>(element: T) -> i64 {
+    i64::from_wide(element.widen())
+}
+
+/// Quantisation parameters in a form that broadcasts to `shape`.
+fn along<T: Element>(
+    parameters: Elements<T>,
+    shape: &[usize],
+    axis: Option<usize>,
+    block: i64,
+) -> Result<Elements<T>, Reason> {
+    let misfit =
+        |p: &Elements<T>| format!("its scale of shape {:?} does not fit {shape:?}", p.shape());
+    let Some(axis) = axis else {
+        return parameters.into_shape_with_order(vec![]).map_err(|e| e.to_string());
+    };
+    let length = shape[axis];
+    if block == 0 {
+        if parameters.ndim() != 1 || parameters.len() != length {
+            return Err(misfit(&parameters));
+        }
+        let mut broad = vec![1; shape.len()];
+        broad[axis] = length;
+        return parameters.into_shape_with_order(broad).map_err(|e| e.to_string());
+    }
+    let block = usize::try_from(block).map_err(|_| format!("its block_size is {block}"))?;
+    let mut expected = shape.to_vec();
+    expected[axis] = length.div_ceil(block);
+    if parameters.shape() != expected {
+        return Err(misfit(&parameters));
+    }
+    let blocks: Vec<usize> = (0..length).map(|i| i / block).collect();
+    Ok(parameters.select(Axis(axis), &blocks).into_shared())
+}
+
+fn pair(call: &mut Call) -> Result<(Array, Array), Reason> {
+    if call.attribute("broadcast").is_some() {
+        return Err("it broadcasts as before opset 7".to_owned());
+    }
+    Ok((call.take(0)?, call.take(1)?))
+}
+
+fn fold(call: &mut Call, f: impl Fn((Array, Array), Limit) -> Outcome) -> Outcome {
+    let limit = call.limit;
+    let mut operands = call.take_all()?.into_iter();
+    let first = operands.next().ok_or("it has no inputs")?;
+    operands.try_fold(first, |a, b| f((a, b), limit))
+}
+
+fn refuse_zero_divisor(divisor: &Array) -> Result<(), Reason> {
+    fn has_zero<T: Element>(elements: &Elements<T>) -> bool {
+        elements.iter().any(|e| matches!(e.widen(), Wide::Int(0) | Wide::Uint(0)))
+    }
+    let zero = for_any!(divisor, elements => has_zero(elements));
+    if zero { Err("it divides an integer by zero".to_owned()) } else { Ok(()) }
+}
+
+/// `f` of each two elements, in the memory of whichever operand nothing else needs.
+fn zip<T: Element>(
+    a: Elements<T>,
+    b: Elements<T>,
+    limit: Limit,
+    f: impl Fn(T, T) -> T,
+) -> Result<Elements<T>, Reason> {
+    let shape = broadcast_shape(a.shape(), b.shape())?;
+    if b.shape() == shape && (a.shape() != shape || !a.is_unique() && b.is_unique()) {
+        return zip_onto(b, &a, |b, a| f(a, b));
+    }
+    zip_onto(widened(a, b.shape(), limit)?, &b, f)
+}
+
+/// `f` of each element of `a` and the element of `b` in its place, in the memory of `a`.
+fn zip_onto<T: Element, U: Element>(
+    mut a: Elements<T>,
+    b: &Elements<U>,
+    f: impl Fn(T, U) -> T,
+) -> Result<Elements<T>, Reason> {
+    let b = broadcast(b, a.shape())?;
+    a.zip_mut_with(&b, |a, &b| *a = f(*a, b));
+    Ok(a)
+}
+
+/// The operand repeated to the shape that it and `other` broadcast to.
+fn widened<T: Element>(
+    a: Elements<T>,
+    other: &[usize],
+    limit: Limit,
+) -> Result<Elements<T>, Reason> {
+    let shape = broadcast_shape(a.shape(), other)?;
+    if a.shape() == shape {
+        return Ok(a);
+    }
+    limit.allow::<T>(&shape)?;
+    Ok(broadcast(&a, &shape)?.to_owned().into_shared())
+}
+
+fn compare<T: Element>(
+    a: &Elements<T>,
+    b: &Elements<T>,
+    limit: Limit,
+    f: impl Fn(T, T) -> bool,
+) -> Result<Elements<bool>, Reason> {
+    let shape = broadcast_shape(a.shape(), b.shape())?;
+    limit.allow::<bool>(&shape)?;
+    let (a, b) = (broadcast(a, &shape)?, broadcast(b, &shape)?);
+    Ok(Zip::from(a).and(b).map_collect(|&a, &b| f(a, b)).into_shared())
+}
+
+pub fn broadcast<'a, T>(
+    elements: &'a Elements<T>,
+    shape: &[usize],
+) -> Result<ArrayViewD<'a, T>, Reason> {
+    elements.broadcast(shape).ok_or_else(|| {
+        format!("its operand of shape {:?} does not broadcast to {shape:?}", elements.shape())
+    })
+}
+
+/// The shape that two shapes broadcast to, as numpy and ONNX define it.
+pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Reason> {
+    let rank = a.len().max(b.len());
+    let length = |shape: &[usize], axis: usize| {
+        (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis])
+    };
+    (0..rank)
+        .map(|axis| match (length(a, axis), length(b, axis)) {
+            (1, n) | (n, 1) => Ok(n),
+            (m, n) if m == n => Ok(m),
+            _ => Err(format!("its operands of shapes {a:?} and {b:?} do not broadcast")),
+        })
+        .collect()
+}
+
+pub fn no_such(array: &Array) -> Reason {
+    format!("it has no definition for elements of type {}", type_name(array.dtype() as i32))
+}
+
+pub fn mismatch(a: &Array, b: &Array) -> Reason {
+    if a.dtype() == b.dtype() {
+        return no_such(a);
+    }
+    let (a, b) = (type_name(a.dtype() as i32), type_name(b.dtype() as i32));
+    format!("its operands have elements of types {a} and {b}")
+}

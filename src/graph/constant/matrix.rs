@@ -1,0 +1,192 @@
+//! Weights as the file stores them.
+
+use super::call::type_name;
+use super::{Constants, NotConstant, Origin, Place, layout};
+use crate::array::{Array, Element};
+use crate::proto::{NodeProto, TensorProto, raw_bytes, tensor_proto::DataType};
+use bytes::Bytes;
+use half::{bf16, f16};
+use ndarray::Array2;
+
+/// A float matrix, sharing the file's bytes where the file stores it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    /// The elements as stored: row-major, little-endian.
+    pub bytes: Bytes,
+    /// `Float`, `Float16` or `Bfloat16`.
+    pub dtype: DataType,
+    /// The stored shape.
+    pub stored: [usize; 2],
+    /// Whether the value is the transpose of what is stored.
+    pub transposed: bool,
+}
+
+impl Matrix {
+    /// The value's shape.
+    pub fn shape(&self) -> [usize; 2] {
+        let [rows, columns] = self.stored;
+        if self.transposed { [columns, rows] } else { [rows, columns] }
+    }
+
+    /// The value in `f32`, which holds each type's elements exactly. A transposed one is a transposed view of what
+    /// is stored.
+    pub fn to_f32(&self) -> Array2<f32> {
+        let elements = match self.dtype {
+            DataType::Float16 => widen(f16::from_bytes(&self.bytes)),
+            DataType::Bfloat16 => widen(bf16::from_bytes(&self.bytes)),
+            _ => f32::from_bytes(&self.bytes),
+        };
+        let stored = Array2::from_shape_vec(self.stored, elements).unwrap_or_default();
+        if self.transposed { stored.reversed_axes() } else { stored }
+    }
+}
+
+impl<'m> Constants<'_, 'm> {
+    /// A constant of two axes and a float type.
+    ///
+    /// Nothing is copied or computed where a stored tensor reaches the value through `Identity`, `Transpose`,
+    /// `Reshape` and `Cast` to its own type alone.
+    pub fn matrix(&self, value: &str) -> Result<Matrix, NotConstant> {
+        self.check(value)?;
+        match self.stored_matrix(value)? {
+            Some(matrix) => Ok(matrix),
+            None => computed(self.value(value)?, value),
+        }
+    }
+
+    /// `None` where something between the stored tensor and the value computes or reorders, or the value is no
+    /// float matrix.
+    fn stored_matrix(&self, value: &str) -> Result<Option<Matrix>, NotConstant> {
+        let mut path = Vec::new();
+        let mut origin = self.origin(0, value)?;
+        let tensor = loop {
+            let Origin::Made(output) = origin else { break origin.tensor() };
+            let node = self.node(output.place);
+            if node.op_type() == "Constant" {
+                break node.attribute.first().and_then(|a| a.t.as_ref());
+            }
+            let input = self.inputs(output.place)?.first().copied().flatten();
+            let (true, Some(input)) = (is_view(node), input) else { return Ok(None) };
+            path.push(output.place);
+            origin = input;
+        };
+        let Some(mut looked_at) = tensor.and_then(Look::at) else { return Ok(None) };
+        for place in path.into_iter().rev() {
+            match self.through(place, looked_at)? {
+                Some(look) => looked_at = look,
+                None => return Ok(None),
+            }
+        }
+        Ok(looked_at.matrix())
+    }
+
+    /// How a node's result looks at a stored tensor, when its input does; `None` where it is no mere look.
+    fn through(&self, place: Place, look: Look<'m>) -> Result<Option<Look<'m>>, NotConstant> {
+        let node = self.node(place);
+        let attribute = |name| node.attribute.iter().find(|a| a.name() == name);
+        Ok(match node.op_type() {
+            "Identity" => Some(look),
+            "Cast" => (attribute("to").map(|a| a.i()) == Some(look.tensor.data_type().into()))
+                .then_some(look),
+            "Transpose" => look.transposed(attribute("perm").map(|a| a.ints.as_slice())),
+            "Reshape" => {
+                let Some(Some(target)) = self.inputs(place)?.get(1).copied() else {
+                    return Ok(None);
+                };
+                let target = self.known(target)?.to_i64s().unwrap_or_default();
+                let allow_zero = attribute("allowzero").is_some_and(|a| a.i() != 0);
+                layout::reshaped(&look.shape(), &target, allow_zero)
+                    .ok()
+                    .and_then(|shape| look.reshaped(shape))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn is_view(node: &NodeProto) -> bool {
+    let standard = matches!(node.domain(), "" | "ai.onnx");
+    standard && matches!(node.op_type(), "Identity" | "Cast" | "Transpose" | "Reshape")
+}
+
+/// A way to look at a stored tensor.
+struct Look<'m> {
+    tensor: &'m TensorProto,
+    stored: Vec<usize>,
+    transposed: bool,
+}
+
+impl<'m> Look<'m> {
+    fn at(tensor: &'m TensorProto) -> Option<Self> {
+        let stored = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect::<Option<_>>()?;
+        Some(Look { tensor, stored, transposed: false })
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        let lengths = self.stored.iter().copied();
+        if self.transposed { lengths.rev().collect() } else { lengths.collect() }
+    }
+
+    fn transposed(mut self, permutation: Option<&[i64]>) -> Option<Self> {
+        if self.stored.len() != 2 {
+            return None;
+        }
+        match permutation {
+            None | Some([1, 0]) => self.transposed = !self.transposed,
+            Some([0, 1]) => {}
+            Some(_) => return None,
+        }
+        Some(self)
+    }
+
+    fn reshaped(mut self, shape: Vec<usize>) -> Option<Self> {
+        if shape != self.shape() {
+            if self.transposed {
+                return None;
+            }
+            self.stored = shape;
+        }
+        Some(self)
+    }
+
+    fn matrix(self) -> Option<Matrix> {
+        let stored = <[usize; 2]>::try_from(self.stored).ok()?;
+        let dtype = DataType::try_from(self.tensor.data_type()).ok().filter(|&t| is_float(t))?;
+        let bytes = match &self.tensor.raw_data {
+            Some(bytes) => raw_bytes(self.tensor).map(|_| bytes.clone())?,
+            None => raw_bytes(self.tensor)?.into_owned().into(),
+        };
+        Some(Matrix { bytes, dtype, stored, transposed: self.transposed })
+    }
+}
+
+fn computed(array: Array, value: &str) -> Result<Matrix, NotConstant> {
+    let dtype = array.dtype();
+    if !is_float(dtype) {
+        let why = format!(
+            "has elements of type {}, not floats of at most 32 bits",
+            type_name(dtype as i32)
+        );
+        return Err(NotConstant::new(format!("`{value}`"), &why));
+    }
+    let Ok([rows, columns]) = <[usize; 2]>::try_from(array.shape()) else {
+        let why = format!("has shape {:?}, which is no matrix", array.shape());
+        return Err(NotConstant::new(format!("`{value}`"), &why));
+    };
+    let transposed =
+        !array.is_standard_layout() && array.clone().reversed_axes().is_standard_layout();
+    let (array, stored) = if transposed {
+        (array.reversed_axes(), [columns, rows])
+    } else {
+        (array, [rows, columns])
+    };
+    Ok(Matrix { bytes: array.to_bytes(), dtype, stored, transposed })
+}
+
+fn is_float(dtype: DataType) -> bool {
+    matches!(dtype, DataType::Float | DataType::Float16 | DataType::Bfloat16)
+}
+
+fn widen<T: Element>(elements: Vec<T>) -> Vec<f32> {
+    elements.into_iter().map(|e| f32::from_wide(e.widen())).collect()
+}

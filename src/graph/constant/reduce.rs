@@ -1,0 +1,179 @@
+//! Operators that sum up: reductions along axes, and matrix products.
+
+use super::call::{Call, Reason, axis_indices};
+use super::elementwise::{Number, broadcast, mismatch, no_such};
+use super::layout::standard;
+use crate::array::{Array, Element, Elements};
+use ndarray::{Array2, ArrayView2, Axis, Ix2, LinalgScalar};
+
+type Outcome = Result<Array, Reason>;
+
+pub fn sum(call: &mut Call) -> Outcome {
+    match Lanes::of(call)? {
+        (Array::I32(x), lanes) => lanes.fold(x, integer_sum).map(Array::I32),
+        (Array::I64(x), lanes) => lanes.fold(x, integer_sum).map(Array::I64),
+        (x, lanes) => totals(x, &lanes, |term| term, |sum, _| sum),
+    }
+}
+
+pub fn mean(call: &mut Call) -> Outcome {
+    let (x, lanes) = Lanes::of(call)?;
+    totals(x, &lanes, |term| term, |sum, count| sum / count)
+}
+
+pub fn l1(call: &mut Call) -> Outcome {
+    let (x, lanes) = Lanes::of(call)?;
+    totals(x, &lanes, f64::abs, |sum, _| sum)
+}
+
+pub fn l2(call: &mut Call) -> Outcome {
+    let (x, lanes) = Lanes::of(call)?;
+    totals(x, &lanes, |term| term * term, |sum, _| sum.sqrt())
+}
+
+pub fn sum_square(call: &mut Call) -> Outcome {
+    let (x, lanes) = Lanes::of(call)?;
+    totals(x, &lanes, |term| term * term, |sum, _| sum)
+}
+
+macro_rules! extreme {
+    ($name:ident, $f:ident) => {
+        pub fn $name(call: &mut Call) -> Outcome {
+            extreme!(@types $f, Lanes::of(call)?; F32 F64 I8 I32 I64 U8 U32 U64)
+        }
+    };
+    (@types $f:ident, $input:expr; $($variant:ident)+) => {
+        match $input {
+            $((Array::$variant(x), lanes) => lanes
+                .fold(x, |lane| lane.iter().copied().reduce(Number::$f).unwrap_or_default())
+                .map(Array::$variant),)+
+            (other, _) => Err(no_such(&other)),
+        }
+    };
+}
+
+extreme!(max, max);
+extreme!(min, min);
+
+/// Sums are accumulated in `f64` and rounded once.
+fn totals(
+    x: Array,
+    lanes: &Lanes,
+    term: impl Fn(f64) -> f64,
+    finish: impl Fn(f64, f64) -> f64,
+) -> Outcome {
+    match x {
+        Array::F32(x) => lanes.fold(x, |lane| total(lane, &term, &finish) as f32).map(Array::F32),
+        Array::F64(x) => lanes.fold(x, |lane| total(lane, &term, &finish)).map(Array::F64),
+        other => Err(no_such(&other)),
+    }
+}
+
+fn total<T: Into<f64> + Copy>(
+    lane: &[T],
+    term: impl Fn(f64) -> f64,
+    finish: impl Fn(f64, f64) -> f64,
+) -> f64 {
+    let sum: f64 = lane.iter().map(|&element| term(element.into())).sum();
+    finish(sum, lane.len() as f64)
+}
+
+fn integer_sum<T: Number>(lane: &[T]) -> T {
+    lane.iter().fold(T::default(), |sum, &element| sum.add(element))
+}
+
+/// Which axes are reduced.
+struct Lanes {
+    axes: Vec<usize>,
+    keep: bool,
+}
+
+impl Lanes {
+    /// The input and the axes; where those are left out or empty, all of them or none as the node says.
+    fn of(call: &mut Call) -> Result<(Array, Self), Reason> {
+        let x = call.take(0)?;
+        let rank = x.shape().len();
+        let axes = match call.ints_or_input("axes", 1)? {
+            Some(axes) if !axes.is_empty() => axis_indices(&axes, rank)?,
+            _ if call.flag("noop_with_empty_axes") => vec![],
+            _ => (0..rank).collect(),
+        };
+        if axes.iter().any(|&axis| x.shape()[axis] == 0) {
+            return Err(format!("it reduces {:?}, which is empty", x.shape()));
+        }
+        Ok((x, Lanes { axes, keep: call.int("keepdims").unwrap_or(1) != 0 }))
+    }
+
+    /// One result for the elements that differ along the reduced axes only.
+    fn fold<T: Element, U: Element>(
+        &self,
+        x: Elements<T>,
+        f: impl Fn(&[T]) -> U,
+    ) -> Result<Elements<U>, Reason> {
+        let shape = x.shape().to_vec();
+        let (mut reduced, kept): (Vec<usize>, Vec<usize>) =
+            (0..shape.len()).partition(|axis| self.axes.contains(axis));
+        // The order is free: that of memory spares a copy.
+        reduced.sort_by_key(|&axis| std::cmp::Reverse(x.stride_of(Axis(axis)).unsigned_abs()));
+        let length: usize = reduced.iter().map(|&axis| shape[axis]).product();
+        let x = standard(x.permuted_axes([kept.clone(), reduced].concat()));
+        let lanes = x.as_slice().ok_or("its input is not contiguous")?.chunks_exact(length);
+        let result: Vec<usize> = match self.keep {
+            true => {
+                (0..shape.len()).map(|a| if kept.contains(&a) { shape[a] } else { 1 }).collect()
+            }
+            false => kept.iter().map(|&axis| shape[axis]).collect(),
+        };
+        Elements::from_shape_vec(result, lanes.map(f).collect()).map_err(|e| e.to_string())
+    }
+}
+
+/// The product of two matrices; stacks of them are not computed.
+pub fn mat_mul(call: &mut Call) -> Outcome {
+    match (call.take(0)?, call.take(1)?) {
+        (Array::F32(a), Array::F32(b)) => product(call, &a, &b).map(from_matrix),
+        (Array::F64(a), Array::F64(b)) => product(call, &a, &b).map(from_matrix),
+        (a, b) => Err(mismatch(&a, &b)),
+    }
+}
+
+/// `alpha · A' · B' + beta · C`.
+pub fn gemm(call: &mut Call) -> Outcome {
+    let (Array::F32(a), Array::F32(b)) = (call.take(0)?, call.take(1)?) else {
+        return Err("it is computed for floats of 16 and 32 bits only".to_owned());
+    };
+    let a = if call.flag("transA") { a.reversed_axes() } else { a };
+    let b = if call.flag("transB") { b.reversed_axes() } else { b };
+    let mut y = product(call, &a, &b)?.into_dyn();
+    let (alpha, beta) = (call.float("alpha").unwrap_or(1.0), call.float("beta").unwrap_or(1.0));
+    y.mapv_inplace(|e| e * alpha);
+    let shape = y.shape().to_vec();
+    match call.take_optional(2) {
+        Some(Array::F32(c)) => y.zip_mut_with(&broadcast(&c, &shape)?, |y, c| *y += beta * c),
+        Some(other) => return Err(no_such(&other)),
+        None => {}
+    }
+    Ok(Array::F32(y.into_shared()))
+}
+
+fn product<T: LinalgScalar + Element>(
+    call: &Call,
+    a: &Elements<T>,
+    b: &Elements<T>,
+) -> Result<Array2<T>, Reason> {
+    let (a, b) = (matrix(a)?, matrix(b)?);
+    if a.ncols() != b.nrows() {
+        return Err(format!("it multiplies {:?} by {:?}", a.shape(), b.shape()));
+    }
+    call.limit.allow::<T>(&[a.nrows(), b.ncols()])?;
+    Ok(a.dot(&b))
+}
+
+fn matrix<T>(elements: &Elements<T>) -> Result<ArrayView2<'_, T>, Reason> {
+    let view = elements.view().into_dimensionality::<Ix2>();
+    view.map_err(|_| format!("its operand has shape {:?}, which is no matrix", elements.shape()))
+}
+
+fn from_matrix<T: Element>(matrix: Array2<T>) -> Array {
+    T::wrap(matrix.into_dyn().into_shared())
+}

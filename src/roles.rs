@@ -1,0 +1,192 @@
+//! What each projection of a transformer is for, found from where values flow.
+//!
+//! Queries and keys meet in the product under a Softmax, values join after it; a gate passes an
+//! activation and multiplies; what a block makes is added to the stream it read. Names play no part
+//! where the structure speaks.
+
+mod attention;
+mod flow;
+mod head;
+mod mlp;
+mod wires;
+
+use crate::graph::{NodeId, View};
+use flow::Flow;
+use std::fmt;
+use wires::{Value, Wires};
+
+/// One projection: a node that multiplies an activation with a constant weight.
+#[derive(Debug, Clone)]
+pub struct Site<'m> {
+    /// The node that multiplies.
+    pub node: NodeId,
+    /// The activation.
+    pub input: &'m str,
+    /// The product, before the bias.
+    pub output: &'m str,
+    /// The length of the activation's last axis.
+    pub in_features: usize,
+    /// The length of the product's last axis.
+    pub out_features: usize,
+}
+
+/// What a projection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Queries.
+    Q,
+    /// Keys.
+    K,
+    /// Values.
+    V,
+    /// Queries, keys and values at once.
+    Qkv,
+    /// Keys and values at once.
+    Kv,
+    /// From an attention's result back to the stream.
+    O,
+    /// Queries of an attention to another sequence.
+    CrossQ,
+    /// Keys of another sequence.
+    CrossK,
+    /// Values of another sequence.
+    CrossV,
+    /// Queries, keys and values at once, of an attention between sequences.
+    CrossQkv,
+    /// Keys and values at once, of another sequence.
+    CrossKv,
+    /// From a cross attention's result back to the stream.
+    CrossO,
+    /// What passes the activation of a gated MLP.
+    Gate,
+    /// What the gate multiplies.
+    Up,
+    /// Gate and up at once.
+    GateUp,
+    /// From a gated MLP back to the stream.
+    Down,
+    /// Into a plain MLP.
+    Fc1,
+    /// Out of a plain MLP.
+    Fc2,
+    /// Which experts a token goes to.
+    Router,
+    /// The gate of one expert.
+    ExpertGate,
+    /// What an expert's gate multiplies.
+    ExpertUp,
+    /// Gate and up of one expert at once.
+    ExpertGateUp,
+    /// From a gated expert back to the stream.
+    ExpertDown,
+    /// Into a plain expert.
+    ExpertFc1,
+    /// Out of a plain expert.
+    ExpertFc2,
+    /// From hidden states to the vocabulary.
+    LmHead,
+    /// A dense layer over one token of a sequence, or over their mean.
+    Pooler,
+    /// From hidden states to classes, spans or another model's space.
+    Classifier,
+    /// From embeddings or patches to hidden states.
+    Embedding,
+    /// A factor of a low-rank branch beside a projection.
+    LowRank,
+    /// Anything else.
+    Other,
+}
+
+impl Role {
+    /// Whether it is a projection of a transformer block: what is converted by default.
+    pub fn in_block(self) -> bool {
+        !matches!(
+            self,
+            Role::Router
+                | Role::LmHead
+                | Role::Pooler
+                | Role::Classifier
+                | Role::Embedding
+                | Role::LowRank
+                | Role::Other
+        )
+    }
+
+    fn crossed(self) -> Self {
+        match self {
+            Role::Q => Role::CrossQ,
+            Role::K => Role::CrossK,
+            Role::V => Role::CrossV,
+            Role::Qkv => Role::CrossQkv,
+            Role::Kv => Role::CrossKv,
+            Role::O => Role::CrossO,
+            other => other,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Role::Q => "q",
+            Role::K => "k",
+            Role::V => "v",
+            Role::Qkv => "qkv",
+            Role::Kv => "kv",
+            Role::O => "o",
+            Role::CrossQ => "cross_q",
+            Role::CrossK => "cross_k",
+            Role::CrossV => "cross_v",
+            Role::CrossQkv => "cross_qkv",
+            Role::CrossKv => "cross_kv",
+            Role::CrossO => "cross_o",
+            Role::Gate => "gate",
+            Role::Up => "up",
+            Role::GateUp => "gate_up",
+            Role::Down => "down",
+            Role::Fc1 => "fc1",
+            Role::Fc2 => "fc2",
+            Role::Router => "router",
+            Role::ExpertGate => "expert_gate",
+            Role::ExpertUp => "expert_up",
+            Role::ExpertGateUp => "expert_gate_up",
+            Role::ExpertDown => "expert_down",
+            Role::ExpertFc1 => "expert_fc1",
+            Role::ExpertFc2 => "expert_fc2",
+            Role::LmHead => "lm_head",
+            Role::Pooler => "pooler",
+            Role::Classifier => "classifier",
+            Role::Embedding => "embedding",
+            Role::LowRank => "low_rank",
+            Role::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What each site of a graph is for, in the order of `sites`.
+///
+/// A nested graph is one of its own: its view is [`View::nested`], its sites those of its nodes.
+pub fn find<'m>(view: &View<'m>, sites: &[Site<'m>]) -> Vec<Role> {
+    let wires = Wires::new(view, sites);
+    let inputs: Vec<Option<Value>> = sites.iter().map(|s| wires.value(s.input)).collect();
+    let outputs: Vec<Option<Value>> = sites.iter().map(|s| wires.value(s.output)).collect();
+    let mut roles = vec![Role::Other; sites.len()];
+    for (role, site) in roles.iter_mut().zip(sites) {
+        if attention::is_attention(&wires, site) {
+            *role = Role::Qkv;
+        }
+    }
+    let cores = attention::cores(&wires, &outputs.iter().flatten().copied().collect());
+    let flow = Flow::new(wires, &outputs, &cores);
+    mlp::assign_low_rank(&flow, sites, &inputs, &outputs, &mut roles);
+    attention::assign(&flow, &cores, &inputs, &mut roles);
+    mlp::assign_routers(&flow, sites, &outputs, &mut roles);
+    mlp::assign_gated(&flow, &outputs, &mut roles);
+    mlp::assign_plain(&flow, sites, &inputs, &outputs, &mut roles);
+    head::assign(view, &flow, sites, &inputs, &outputs, &mut roles);
+    roles
+}

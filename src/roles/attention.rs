@@ -1,0 +1,269 @@
+//! Attention cores: where queries meet keys, and what comes out.
+
+use super::{
+    Role, Site,
+    flow::{Flow, Stop},
+    wires::{Node, Value, Wires},
+};
+use crate::graph::NodeId;
+use std::collections::HashSet;
+
+/// One attention, spelled out or as one operator.
+#[derive(Default)]
+pub(super) struct Core {
+    pub queries: Vec<Value>,
+    pub keys: Vec<Value>,
+    pub values: Vec<Value>,
+    /// The query-key products.
+    pub scores: Vec<Value>,
+    /// What comes out.
+    pub context: Vec<Value>,
+}
+
+/// The operators between a query-key product and its Softmax: scale, mask, bias, soft cap, sinks.
+const BEFORE_SOFTMAX: &[&str] = &[
+    "Add",
+    "Sub",
+    "Sum",
+    "Mul",
+    "Div",
+    "Where",
+    "Cast",
+    "Reshape",
+    "Transpose",
+    "Unsqueeze",
+    "Squeeze",
+    "Flatten",
+    "Expand",
+    "Identity",
+    "Max",
+    "Min",
+    "Clip",
+    "Tanh",
+    "Concat",
+    "Slice",
+    "Split",
+    "Gather",
+    "GatherElements",
+    "Pad",
+    "Dropout",
+];
+
+/// The operators between a Softmax and the product with the values.
+const AFTER_SOFTMAX: &[&str] = &[
+    "Cast",
+    "Where",
+    "Identity",
+    "Dropout",
+    "Mul",
+    "Div",
+    "Add",
+    "Sub",
+    "Reshape",
+    "Transpose",
+    "Slice",
+    "Split",
+    "Unsqueeze",
+    "Squeeze",
+    "Flatten",
+    "Expand",
+    "Pad",
+    "Clip",
+    "DynamicQuantizeLinear",
+    "QuantizeLinear",
+    "DequantizeLinear",
+];
+
+/// Every attention of the graph. `products` holds each site's output.
+pub(super) fn cores(wires: &Wires, products: &HashSet<Value>) -> Vec<Core> {
+    let each = wires.nodes.iter().enumerate();
+    each.filter_map(|(id, node)| match node.op {
+        "Softmax" | "BiasSoftmax" => spelled_out(wires, products, node),
+        op if op.to_ascii_lowercase().contains("attention") => one_operator(wires, id, node),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Whether a site is itself an attention: an operator that multiplies with its weights inside.
+pub(super) fn is_attention(wires: &Wires, site: &Site) -> bool {
+    wires.nodes.get(site.node).is_some_and(|n| n.op.to_ascii_lowercase().contains("attention"))
+}
+
+fn one_operator(wires: &Wires, id: NodeId, node: &Node) -> Option<Core> {
+    let context = vec![node.output(0)?];
+    if wires.site_at[id].is_some() {
+        return Some(Core { context, ..Core::default() });
+    }
+    let varying = |index| node.input(index).filter(|v: &Value| !wires.constant[*v]);
+    let query = node.input(0)?;
+    let key = varying(1).unwrap_or(query);
+    let value = varying(2).unwrap_or(key);
+    Some(Core {
+        queries: vec![query],
+        keys: vec![key],
+        values: vec![value],
+        scores: Vec::new(),
+        context,
+    })
+}
+
+fn spelled_out(wires: &Wires, products: &HashSet<Value>, softmax: &Node) -> Option<Core> {
+    let mut core = Core::default();
+    find_scores(wires, products, softmax.input(0)?, &mut core);
+    if core.scores.is_empty() {
+        return None;
+    }
+    find_context(wires, softmax.output(0)?, &mut core);
+    (!core.context.is_empty()).then_some(core)
+}
+
+/// The products behind a Softmax. Where their rows and columns were swapped on the way, so are
+/// query and key.
+fn find_scores(wires: &Wires, products: &HashSet<Value>, logits: Value, core: &mut Core) {
+    let mut stack = vec![(logits, false)];
+    let mut seen = HashSet::from([logits]);
+    while let Some((value, swapped)) = stack.pop() {
+        let Some(id) = wires.producer[value].filter(|_| !products.contains(&value)) else {
+            continue;
+        };
+        let node = &wires.nodes[id];
+        if let Some([left, right]) = wires.product(id) {
+            let swapped = swapped ^ rows_are_keys(node);
+            let (query, key) = if swapped { (right, left) } else { (left, right) };
+            core.queries.push(query);
+            core.keys.push(key);
+            core.scores.push(value);
+        } else if BEFORE_SOFTMAX.contains(&node.op) {
+            let swapped = swapped ^ swaps_last_axes(node);
+            let next = wires.payload(node).into_iter().filter(|v| seen.insert(*v));
+            stack.extend(next.map(|v| (v, swapped)));
+        }
+    }
+}
+
+fn find_context(wires: &Wires, weights: Value, core: &mut Core) {
+    let mut stack = vec![weights];
+    let mut seen = HashSet::from([weights]);
+    while let Some(value) = stack.pop() {
+        for &id in &wires.readers[value] {
+            let node = &wires.nodes[id];
+            if let Some([left, right]) = wires.product(id) {
+                let Some(context) = node.output(0) else { continue };
+                core.values.push(if left == value { right } else { left });
+                core.context.push(context);
+            } else if AFTER_SOFTMAX.contains(&node.op) && wires.payload(node).contains(&value) {
+                let outputs = if node.op == "Split" { node.outputs.len() } else { 1 };
+                let next = node.outputs.iter().take(outputs).flatten();
+                stack.extend(next.filter(|v| seen.insert(**v)));
+            }
+        }
+    }
+}
+
+/// Whether the last index of an Einsum's result, the one that Softmax sums over, is the first operand's.
+fn rows_are_keys(node: &Node) -> bool {
+    let equation = node.attribute("equation").map_or(&b""[..], |a| a.s());
+    let Ok(equation) = std::str::from_utf8(equation) else { return false };
+    let Some((operands, result)) = equation.split_once("->") else { return false };
+    let first = operands.split(',').next().unwrap_or_default();
+    result.trim().chars().last().is_some_and(|last| first.contains(last))
+}
+
+fn swaps_last_axes(node: &Node) -> bool {
+    let perm = node.attribute("perm").map_or(&[][..], |a| &a.ints);
+    match perm {
+        [.., a, b] if node.op == "Transpose" => a > b && *a == perm.len() as i64 - 1,
+        _ => false,
+    }
+}
+
+/// What a site feeds, over all attentions.
+#[derive(Clone, Copy, Default)]
+struct Feeds {
+    query: bool,
+    key: bool,
+    value: bool,
+    /// All the attentions it feeds look at another sequence.
+    cross: bool,
+}
+
+/// Gives q, k, v (or what is packed of them) and o their roles.
+pub(super) fn assign(flow: &Flow, cores: &[Core], inputs: &[Option<Value>], roles: &mut [Role]) {
+    let mut feeds = vec![Feeds::default(); roles.len()];
+    let mut crossed = Vec::new();
+    for core in cores {
+        let sites = |values: &[Value]| -> Vec<usize> {
+            values.iter().flat_map(|v| flow.source_sites(*v)).collect()
+        };
+        let (queries, keys, values) =
+            (sites(&core.queries), sites(&core.keys), sites(&core.values));
+        let cross = is_cross(flow, core, &queries, &keys, inputs);
+        crossed.push(cross);
+        let mut note = |sites: &[usize], what: fn(&mut Feeds)| {
+            for &site in sites {
+                let first = !(feeds[site].query || feeds[site].key || feeds[site].value);
+                feeds[site].cross = cross && (first || feeds[site].cross);
+                what(&mut feeds[site]);
+            }
+        };
+        note(&queries, |f| f.query = true);
+        note(&keys, |f| f.key = true);
+        note(&values, |f| f.value = true);
+    }
+    for (role, feeds) in roles.iter_mut().zip(&feeds) {
+        if *role == Role::Other {
+            *role = feeds.role();
+        }
+    }
+    assign_outputs(flow, &crossed, inputs, roles);
+}
+
+impl Feeds {
+    fn role(self) -> Role {
+        let role = match (self.query, self.key, self.value) {
+            (false, false, false) => Role::Other,
+            (true, false, false) => Role::Q,
+            (false, true, false) => Role::K,
+            (false, false, true) => Role::V,
+            (false, true, true) => Role::Kv,
+            (true, _, _) => Role::Qkv,
+        };
+        if self.cross { role.crossed() } else { role }
+    }
+}
+
+/// Whether queries and keys come from different sequences.
+///
+/// Keys that no projection makes here come from a cache that was filled before: another sequence's.
+fn is_cross(
+    flow: &Flow,
+    core: &Core,
+    queries: &[usize],
+    keys: &[usize],
+    inputs: &[Option<Value>],
+) -> bool {
+    if keys.is_empty() {
+        let outside = |v: &Value| flow.sources(*v).ends.iter().all(|end| flow.stop[*end].is_none());
+        return !queries.is_empty() && core.keys.iter().all(outside);
+    }
+    let root = |site: &usize| inputs[*site].map(|v| flow.root[v]);
+    if queries.is_empty() {
+        return core.queries.iter().all(|v| flow.wires.constant[*v]);
+    }
+    !queries.iter().any(|q| keys.iter().any(|k| root(q) == root(k)))
+}
+
+fn assign_outputs(flow: &Flow, crossed: &[bool], inputs: &[Option<Value>], roles: &mut [Role]) {
+    for (role, input) in roles.iter_mut().zip(inputs) {
+        let (Role::Other, Some(input)) = (*role, input) else { continue };
+        let ends = flow.sources(*input).ends;
+        let mut contexts = ends.iter().filter_map(|v| match flow.stop[*v] {
+            Some(Stop::Context(core)) => crossed.get(core),
+            _ => None,
+        });
+        if let Some(cross) = contexts.next() {
+            *role = if *cross { Role::CrossO } else { Role::O };
+        }
+    }
+}

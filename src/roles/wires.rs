@@ -1,0 +1,185 @@
+//! One graph with its values as numbers: who makes each, who reads it, which need no input.
+
+use super::Site;
+use crate::{
+    graph::{NodeId, View, captured},
+    proto::{AttributeProto, NodeProto},
+};
+use std::collections::{HashMap, HashSet};
+
+/// A value's number.
+pub(super) type Value = usize;
+
+pub(super) struct Wires<'m> {
+    pub nodes: Vec<Node<'m>>,
+    pub producer: Vec<Option<NodeId>>,
+    pub readers: Vec<Vec<NodeId>>,
+    /// Computed from stored data and from shapes alone.
+    pub constant: Vec<bool>,
+    pub is_output: Vec<bool>,
+    /// The index of the site that a node is.
+    pub site_at: Vec<Option<usize>>,
+    numbers: HashMap<&'m str, Value>,
+}
+
+pub(super) struct Node<'m> {
+    pub proto: &'m NodeProto,
+    pub op: &'m str,
+    pub inputs: Vec<Option<Value>>,
+    pub outputs: Vec<Option<Value>>,
+    captures: Vec<Value>,
+}
+
+impl<'m> Wires<'m> {
+    pub fn new(view: &View<'m>, sites: &[Site<'m>]) -> Self {
+        let graph = view.graph();
+        let mut wires = Wires {
+            nodes: Vec::with_capacity(graph.node.len()),
+            producer: Vec::new(),
+            readers: Vec::new(),
+            constant: Vec::new(),
+            is_output: Vec::new(),
+            site_at: vec![None; graph.node.len()],
+            numbers: HashMap::new(),
+        };
+        for (id, proto) in view.nodes() {
+            let node = wires.connect(id, proto);
+            wires.nodes.push(node);
+        }
+        for output in &graph.output {
+            let value = wires.intern(output.name());
+            wires.is_output[value] = true;
+        }
+        for name in constants(view) {
+            if let Some(&value) = wires.numbers.get(name) {
+                wires.constant[value] = true;
+            }
+        }
+        for (index, site) in sites.iter().enumerate() {
+            wires.intern(site.input);
+            wires.intern(site.output);
+            if let Some(slot) = wires.site_at.get_mut(site.node) {
+                slot.get_or_insert(index);
+            }
+        }
+        wires
+    }
+
+    fn connect(&mut self, id: NodeId, proto: &'m NodeProto) -> Node<'m> {
+        let node = Node {
+            proto,
+            op: proto.op_type(),
+            inputs: proto.input.iter().map(|name| self.intern_present(name)).collect(),
+            outputs: proto.output.iter().map(|name| self.intern_present(name)).collect(),
+            captures: captured(proto).into_iter().map(|name| self.intern(name)).collect(),
+        };
+        for value in node.reads() {
+            self.readers[value].push(id);
+        }
+        for value in node.outputs.iter().flatten() {
+            self.producer[*value] = Some(id);
+        }
+        node
+    }
+
+    fn intern_present(&mut self, name: &'m str) -> Option<Value> {
+        (!name.is_empty()).then(|| self.intern(name))
+    }
+
+    fn intern(&mut self, name: &'m str) -> Value {
+        let next = self.producer.len();
+        let value = *self.numbers.entry(name).or_insert(next);
+        if value == next {
+            self.producer.push(None);
+            self.readers.push(Vec::new());
+            self.constant.push(false);
+            self.is_output.push(false);
+        }
+        value
+    }
+
+    /// The number of a value that a node or a site names.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.numbers.get(name).copied()
+    }
+
+    pub fn len(&self) -> usize {
+        self.producer.len()
+    }
+
+    pub fn maker(&self, value: Value) -> Option<&Node<'m>> {
+        self.producer[value].map(|id| &self.nodes[id])
+    }
+
+    /// The inputs whose content the node's outputs hold, constants left out.
+    ///
+    /// A `Gather` from a stored table holds what its indices say.
+    pub fn payload(&self, node: &Node<'m>) -> Vec<Value> {
+        let lookup = node.input(0).is_some_and(|table| self.constant[table]);
+        let positions: &[usize] = match node.op {
+            "Shape" | "Size" | "ConstantOfShape" | "Range" | "EyeLike" => return Vec::new(),
+            "Gather" | "GatherElements" | "GatherND" if lookup => &[1],
+            "Gather" | "GatherElements" | "GatherND" | "Reshape" | "Expand" | "Slice" | "Tile"
+            | "Pad" | "Unsqueeze" | "Squeeze" | "Split" | "SplitToSequence" | "TopK" | "Trilu"
+            | "CumSum" | "OneHot" | "Resize" | "RotaryEmbedding" | "Clip" => &[0],
+            "Where" => &[1, 2],
+            "ScatterND" | "ScatterElements" | "Scatter" => &[0, 2],
+            _ => return node.reads().filter(|v| !self.constant[*v]).collect(),
+        };
+        positions.iter().filter_map(|&i| node.input(i)).filter(|v| !self.constant[*v]).collect()
+    }
+
+    /// The two operands of a product that is no site.
+    pub fn product(&self, id: NodeId) -> Option<[Value; 2]> {
+        let node = &self.nodes[id];
+        let second = match node.op {
+            "MatMul"
+            | "FusedMatMul"
+            | "TransposeMatMul"
+            | "Gemm"
+            | "MatMulInteger"
+            | "Einsum"
+            | "MatMulIntegerToFloat" => 1,
+            "QLinearMatMul" => 3,
+            _ => return None,
+        };
+        let pair = [node.input(0)?, node.input(second)?];
+        let varies = pair.iter().any(|v| !self.constant[*v]);
+        (varies && self.site_at[id].is_none()).then_some(pair)
+    }
+}
+
+impl Node<'_> {
+    pub fn input(&self, index: usize) -> Option<Value> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    pub fn output(&self, index: usize) -> Option<Value> {
+        self.outputs.get(index).copied().flatten()
+    }
+
+    pub fn attribute(&self, name: &str) -> Option<&AttributeProto> {
+        self.proto.attribute.iter().find(|a| a.name() == name)
+    }
+
+    /// Everything the node reads, what its nested graphs capture included.
+    pub fn reads(&self) -> impl Iterator<Item = Value> {
+        self.inputs.iter().copied().flatten().chain(self.captures.iter().copied())
+    }
+}
+
+/// The values of a graph and of those around it that need no graph input, other than its shape.
+fn constants<'m>(view: &View<'m>) -> HashSet<&'m str> {
+    let mut known = view.outer().map(constants).unwrap_or_default();
+    let graph = view.graph();
+    known.extend(graph.initializer.iter().map(|t| t.name()));
+    known.extend(graph.sparse_initializer.iter().filter_map(|t| Some(t.values.as_ref()?.name())));
+    for node in &graph.node {
+        let shape_only = matches!(node.op_type(), "Shape" | "Size");
+        let mut reads = node.input.iter().map(String::as_str).chain(captured(node));
+        if shape_only || reads.all(|name| name.is_empty() || known.contains(name)) {
+            known.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
+        }
+    }
+    known
+}
