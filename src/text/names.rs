@@ -1,6 +1,7 @@
 //! The syntax's own words, and how other names are written among them.
 
 use crate::proto::{attribute_proto::AttributeType, tensor_proto::DataType};
+use std::borrow::Cow;
 
 /// Element types by name. `undefined` and the six-bit floats go beyond the official syntax.
 const ELEMENT_TYPES: &[(&str, DataType)] = &[
@@ -110,4 +111,14 @@ pub(super) fn is_bare(name: &str) -> bool {
         && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !is_type_word(name)
         && !is_number_word(name)
+}
+
+/// A name as the syntax has it: bare, or in quotes.
+pub(super) fn name(name: &str) -> Cow<'_, str> {
+    if is_bare(name) { Cow::Borrowed(name) } else { Cow::Owned(quoted(name)) }
+}
+
+/// A text in quotes. A backslash takes what follows it as it is; line breaks need none.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -87,13 +87,13 @@ impl<'t> Parser<'t> {
         self.header(|parser, key| {
             match key {
                 "ir_version" => model.ir_version = Some(parser.integer()?),
-                "opset_import" => model.opset_import = parser.opset_import()?,
+                "opset_import" => model.opset_import.extend(parser.opset_import()?),
                 "producer_name" => model.producer_name = Some(parser.quoted()?),
                 "producer_version" => model.producer_version = Some(parser.quoted()?),
                 "domain" => model.domain = Some(parser.quoted()?),
                 "model_version" => model.model_version = Some(parser.integer()?),
                 "doc_string" => model.doc_string = Some(parser.quoted()?),
-                "metadata_props" => model.metadata_props = parser.entries()?,
+                "metadata_props" => model.metadata_props.extend(parser.entries()?),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -111,7 +111,7 @@ impl<'t> Parser<'t> {
             match key {
                 "domain" => function.domain = Some(parser.quoted()?),
                 "overload" => function.overload = Some(parser.quoted()?),
-                "opset_import" => function.opset_import = parser.opset_import()?,
+                "opset_import" => function.opset_import.extend(parser.opset_import()?),
                 "doc_string" => function.doc_string = Some(parser.quoted()?),
                 _ => return Ok(false),
             }
