@@ -54,6 +54,9 @@ pub struct Entry {
     pub scale: Option<f32>,
     /// The share of codes that are zero.
     pub zeros: Option<f64>,
+    /// Whether its weight was ternary already and is kept exactly.
+    #[serde(skip)]
+    pub exact: bool,
     /// Bytes of the weight as the source stores it.
     pub bytes_before: u64,
     /// Bytes of codes and scales; as before where it is kept.

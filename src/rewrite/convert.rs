@@ -44,6 +44,8 @@ pub(super) struct Converted {
     pub scale: f32,
     /// The share of its codes that are zero.
     pub zeros: f64,
+    /// Whether the weight was ternary already.
+    pub exact: bool,
     /// Bytes of codes and scales.
     pub bytes: u64,
 }
@@ -69,13 +71,14 @@ impl<'o> Converter<'o> {
     ) -> Result<Converted, String> {
         let weight = self.ternarize(site, projection)?;
         let scales = weight.scale.len() as f32;
-        let figures = (weight.scale.iter().sum::<f32>() / scales, weight.zeros as f64);
+        let scale = weight.scale.iter().sum::<f32>() / scales;
+        let (zeros, exact) = (weight.zeros as f64, weight.exact);
         let elements = (weight.n * weight.k).max(1) as f64;
         let bytes = (weight.codes.len() + 4 * weight.scale.len()) as u64;
-        let (codes, scale) = self.store(&projection.weight.name, weight);
-        let nodes = self.instantiate(graph, site, projection, &codes, &scale);
+        let (codes, scales) = self.store(&projection.weight.name, weight);
+        let nodes = self.instantiate(graph, site, projection, &codes, &scales);
         let patch = Patch { root: site.root, removed: Vec::new(), nodes };
-        Ok(Converted { patch, scale: figures.0, zeros: figures.1 / elements, bytes })
+        Ok(Converted { patch, scale, zeros: zeros / elements, exact, bytes })
     }
 
     fn ternarize(&self, site: &Site, projection: &Projection) -> Result<Ternary, String> {

@@ -5,6 +5,7 @@
 //! knows a rule by name.
 
 mod convert;
+mod explain;
 mod function;
 mod names;
 mod options;
@@ -14,6 +15,7 @@ mod rule;
 mod survey;
 mod weight;
 
+pub use explain::{Explanation, Outcome, RuleText, explain};
 pub use function::{BIT_LINEAR, DOMAIN, DOMAIN_VERSION, bit_linear};
 pub use options::{Filter, Granularity, Options};
 pub use pattern::{Bindings, Miss, Pattern, label, qualified};
@@ -104,6 +106,7 @@ fn carry_out(
             entry.planes = Some(1);
             entry.scale = Some(converted.scale);
             entry.zeros = Some(converted.zeros);
+            entry.exact = converted.exact;
             entry.bytes_after = converted.bytes;
             (Some(converted.patch), entry)
         }
@@ -135,6 +138,7 @@ fn describe(site: &Site) -> Entry {
         planes: None,
         scale: None,
         zeros: None,
+        exact: false,
         bytes_before: site.stored_bytes(),
         bytes_after: site.stored_bytes(),
     }

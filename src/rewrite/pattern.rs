@@ -53,6 +53,11 @@ impl Pattern {
         Pattern { nodes, producers }
     }
 
+    /// The nodes to find, the root last.
+    pub fn nodes(&self) -> &[NodeProto] {
+        &self.nodes
+    }
+
     /// The names that a match binds.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().flat_map(|n| n.input.iter().chain(&n.output)).map(String::as_str)

@@ -42,6 +42,11 @@ impl Site<'_> {
     pub fn stored_bytes(&self) -> u64 {
         self.found.as_ref().map_or(0, |p| p.weight.stored_bytes)
     }
+
+    /// Whether the rule matched the node, as the projection's own or beside it.
+    pub fn covers(&self, node: NodeId) -> bool {
+        self.root == node || self.node == node || self.bound.nodes.contains(&Some(node))
+    }
 }
 
 /// The projections of every graph of a model, each graph before those nested in it.

@@ -1,0 +1,23 @@
+//! `inspect`: a model's projections.
+
+use super::{Exit, Failure, args::Inspect, console::Console, progress::Progress, report};
+use bitonnx::{
+    proto,
+    report::Report,
+    rewrite::{Options, rewrite},
+};
+
+/// Prints each projection and what `rewrite` would do with it.
+pub fn run(args: &Inspect, console: &mut Console) -> Result<Exit, Failure> {
+    let model = proto::load(&args.model)?;
+    let mut progress = Progress::new(console, "reading");
+    let rewritten = rewrite(model, &Options::default(), &mut |done, of| progress.at(done, of))?;
+    drop(progress);
+    let report = Report { model: args.model.display().to_string(), ..rewritten.report };
+    if console.json() {
+        console.print_json(&report)?;
+        return Ok(Exit::Done);
+    }
+    report::print_all(&report, console)?;
+    Ok(Exit::Done)
+}

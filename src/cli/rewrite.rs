@@ -1,0 +1,164 @@
+//! `rewrite`: the compiler pass, from file to file.
+
+use super::{
+    Exit, Failure,
+    args::Rewrite,
+    config,
+    console::Console,
+    files::{same_file, in_file},
+    progress::Progress,
+    report,
+    table::size,
+};
+use bitonnx::{Error, Result, proto, report::Report, rewrite::rewrite};
+use prost::Message as _;
+use std::path::{Path, PathBuf};
+
+/// Rewrites the model, unless nothing in it can be.
+pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
+    let (options, external) = config::options(args)?;
+    let out = args.output.clone().unwrap_or_else(|| default_output(&args.model));
+    check_targets(args, &out)?;
+    let source = proto::load(&args.model)?;
+    let before = source.encoded_len() as u64;
+    let mut progress = Progress::new(console, "rewriting");
+    let rewritten = rewrite(source, &options, &mut |done, of| progress.at(done, of))
+        .map_err(|e| in_file(&args.model, &e))?;
+    drop(progress);
+    let report = Report { model: args.model.display().to_string(), ..rewritten.report };
+    report.warnings.iter().for_each(|warning| console.warn(warning));
+    if report.converted().next().is_none() {
+        return nothing(&report, console);
+    }
+
+    let length = rewritten.model.encoded_len() as u64;
+    let after = if args.dry_run {
+        length
+    } else {
+        let mut progress = Progress::new(console, "writing");
+        let written = &mut |bytes| progress.at(bytes, length);
+        let saved = proto::save(&rewritten.model, &out, external, written)?;
+        args.report.iter().try_for_each(|path| write_report(&report, path))?;
+        saved.bytes
+    };
+    if console.json() {
+        console.print_json(&report)?;
+    } else {
+        report::print_summary(&report, console)?;
+        let percent = 100.0 * after as f64 / before as f64;
+        let (from, to) = (args.model.display(), out.display());
+        let (before, after) = (size(before), size(after));
+        writeln!(console.out(), "{from} {before}, {to} {after} ({percent:.0} %)")?;
+    }
+    if report.converted().any(|p| !p.exact) {
+        console.say(UNTRAINED);
+    }
+    if args.dry_run {
+        console.say("Dry run: nothing was written.");
+    }
+    Ok(Exit::Done)
+}
+
+const UNTRAINED: &str = "\
+Ternary weights without training cost accuracy: a Llama of 0.86 M parameters went from perplexity 13.6 to 124.
+Section 'Accuracy' of the README says what to do about it.";
+
+/// Says that there is nothing to do, and why.
+fn nothing(report: &Report, console: &mut Console) -> Result<Exit, Failure> {
+    if console.json() {
+        console.print_json(report)?;
+    } else {
+        report::print_summary(report, console)?;
+    }
+    let why = match report.projections.len() {
+        0 => "it multiplies no activation with a constant matrix",
+        _ => "each of its projections is kept, for the reason given with it",
+    };
+    console.say(format_args!("Nothing to rewrite in {}: {why}. Nothing was written.", report.model));
+    Ok(Exit::NothingToRewrite)
+}
+
+/// `model.onnx` becomes `model.bit.onnx`, any other name `name.bit.onnx`.
+fn default_output(model: &Path) -> PathBuf {
+    let onnx = model.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
+    let stem = if onnx { model.file_stem() } else { model.file_name() };
+    let mut name = stem.unwrap_or_default().to_owned();
+    name.push(".bit.onnx");
+    model.with_file_name(name)
+}
+
+/// Refuses what would be lost by writing, and what can't be written, before any work is done.
+fn check_targets(args: &Rewrite, out: &Path) -> Result<()> {
+    let mut sources = vec![args.model.as_path()];
+    sources.extend(args.config.as_deref());
+    for target in [Some(out), args.report.as_deref()].into_iter().flatten() {
+        if let Some(source) = sources.iter().find(|s| same_file(s, target)) {
+            return Err(Error::new(
+                format!("{} can't be written", target.display()),
+                format!("it is {}, which this very command reads", source.display()),
+                "write to another file, with -o or --report",
+            ));
+        }
+        if !args.dry_run {
+            check_target(target, args.overwrite)?;
+        }
+    }
+    match &args.report {
+        Some(report) if report == out || same_file(report, out) => Err(Error::new(
+            format!("the report can't be written to {}", report.display()),
+            "the rewritten model is written there",
+            "give the report a name of its own",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_target(target: &Path, overwrite: bool) -> Result<()> {
+    let unwritable = |why: String, hint: &str| {
+        Err(Error::new(format!("{} can't be written", target.display()), why, hint))
+    };
+    if target.is_dir() {
+        return unwritable("it is a folder".into(), "name a file in it");
+    }
+    if target.exists() && !overwrite {
+        let hint = "name another file with -o, or allow it with --overwrite";
+        return unwritable("it exists already".into(), hint);
+    }
+    match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            unwritable(format!("there is no folder {}", folder.display()), "make the folder first")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write_report(report: &Report, path: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(report).map_err(std::io::Error::from);
+    text.and_then(|text| std::fs::write(path, text + "\n")).map_err(|e| {
+        Error::new(
+            format!("the report can't be written to {}", path.display()),
+            e.to_string(),
+            "check that you may write there, and the free space",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_lies_beside_the_model() {
+        let cases = [
+            ("a/model.onnx", "a/model.bit.onnx"),
+            ("model.ONNX", "model.bit.onnx"),
+            ("a/model.v2.onnx", "a/model.v2.bit.onnx"),
+            ("model.pb", "model.pb.bit.onnx"),
+            ("model", "model.bit.onnx"),
+            (".onnx", ".onnx.bit.onnx"),
+        ];
+        for (model, output) in cases {
+            assert_eq!(default_output(Path::new(model)), Path::new(output));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Aligned columns.
+
+use anstyle::Style;
+use std::io::{self, Write};
+
+/// Rows of text under a header.
+///
+/// The first column holds names: it is shortened in the middle where the terminal is too narrow.
+pub struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<(Style, Vec<String>)>,
+}
+
+/// To which side a column's text goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// What stands between two columns.
+const GAP: &str = "  ";
+
+/// Names are not shortened below this.
+const LEAST_NAME: usize = 24;
+
+impl Table {
+    /// An empty table.
+    pub fn new<const N: usize>(columns: [(&'static str, Align); N]) -> Self {
+        Table { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row with as many cells as there are columns.
+    pub fn row<const N: usize>(&mut self, style: Style, cells: [String; N]) {
+        debug_assert_eq!(N, self.columns.len());
+        self.rows.push((style, cells.to_vec()));
+    }
+
+    /// Prints the table, as narrow as `width` columns where that is given and possible.
+    pub fn write(mut self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
+        self.shorten_names(width);
+        let widths = self.widths();
+        let header = self.columns.iter().map(|(title, _)| *title).collect::<Vec<_>>();
+        self.line(out, Style::new().bold(), &header, &widths)?;
+        for (style, cells) in &self.rows {
+            let cells = cells.iter().map(String::as_str).collect::<Vec<_>>();
+            self.line(out, *style, &cells, &widths)?;
+        }
+        Ok(())
+    }
+
+    fn shorten_names(&mut self, width: Option<usize>) {
+        let (Some(width), Some((names, others))) = (width, self.widths().split_first().map(|(n, o)| (*n, o.to_vec())))
+        else {
+            return;
+        };
+        let total = names + others.iter().map(|w| GAP.len() + w).sum::<usize>();
+        let room = names.saturating_sub(total.saturating_sub(width)).max(LEAST_NAME);
+        for name in self.rows.iter_mut().filter_map(|(_, cells)| cells.first_mut()) {
+            *name = shorten(name, room);
+        }
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let width = |(i, (title, _)): (usize, &(&str, Align))| {
+            let cells = self.rows.iter().filter_map(|(_, cells)| cells.get(i));
+            cells.map(|cell| cell.chars().count()).chain([title.chars().count()]).max().unwrap_or(0)
+        };
+        self.columns.iter().enumerate().map(width).collect()
+    }
+
+    fn line(&self, out: &mut dyn Write, style: Style, cells: &[&str], widths: &[usize]) -> io::Result<()> {
+        let mut text = String::new();
+        for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
+            if !text.is_empty() {
+                text.push_str(GAP);
+            }
+            match align {
+                Align::Left => text.push_str(&format!("{cell:<width$}")),
+                Align::Right => text.push_str(&format!("{cell:>width$}")),
+            }
+        }
+        writeln!(out, "{style}{}{style:#}", text.trim_end())
+    }
+}
+
+/// The text with its middle left out where it has more than `room` characters.
+fn shorten(text: &str, room: usize) -> String {
+    let length = text.chars().count();
+    if length <= room {
+        return text.to_owned();
+    }
+    let head = (room - 1) / 2;
+    let tail = room - 1 - head;
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
+}
+
+/// Bytes as people read them: `1.3 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    while value >= 999.95 {
+        let Some(next) = units.next() else { break };
+        value /= 1024.0;
+        unit = Some(next);
+    }
+    format!("{value:.1} {}", unit.unwrap_or(&"TiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_one_decimal_and_never_four_digits() {
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (1_023_900, "999.9 KiB"),
+            (1_048_576, "1.0 MiB"),
+            (4_617_089_843, "4.3 GiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn names_are_shortened_in_the_middle() {
+        assert_eq!(shorten("abcdefghij", 10), "abcdefghij");
+        assert_eq!(shorten("abcdefghijk", 10), "abcd…ghijk");
+        assert_eq!(shorten("äöüäöüäöüäö", 5), "äö…äö");
+    }
+
+    #[test]
+    fn numbers_line_up_on_the_right() {
+        let mut table = Table::new([("NAME", Align::Left), ("N", Align::Right)]);
+        table.row(Style::new(), ["a".into(), "7".into()]);
+        table.row(Style::new(), ["bcdef".into(), "100".into()]);
+        let mut text = Vec::new();
+        table.write(&mut anstream::StripStream::new(&mut text), None).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "NAME     N\na        7\nbcdef  100\n");
+    }
+}

@@ -1,0 +1,196 @@
+//! What the rules make of one node, and why.
+
+use super::{
+    carry_out,
+    convert::Converter,
+    options::Options,
+    pattern::{label, qualified},
+    policy::{Decision, decide},
+    rule::Rule,
+    survey::{Nearest, Site, nearest, survey},
+};
+use crate::{
+    error::{Error, Result},
+    graph::{self, Constants, NodeId, View, nested_graphs},
+    proto::{self, ModelProto, NodeProto},
+    report::{Action, Entry},
+    rules, text,
+};
+use serde::Serialize;
+
+/// What the rules make of a node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The graph that holds it.
+    pub graph: String,
+    /// Its name, or the value it makes.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// How the rules end with it.
+    pub outcome: Outcome,
+    /// Why, as a sentence.
+    pub why: String,
+    /// The rule that matched, or that came nearest.
+    pub rule: Option<RuleText>,
+    /// The projection that it is, or is a part of.
+    pub projection: Option<Entry>,
+}
+
+/// How the rules end with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It is a projection that becomes a BitLinear.
+    Converted,
+    /// It is a projection that stays as it is.
+    Kept,
+    /// A rule matched it together with the projection's own node.
+    Part,
+    /// No rule takes it.
+    Missed,
+}
+
+/// A rule as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleText {
+    /// Its name.
+    pub name: String,
+    /// What it finds, in ONNX text.
+    pub find: String,
+    /// What it puts there; empty where it only says why the node stays.
+    pub emit: String,
+}
+
+/// What the rules make of each node that has this name or makes a value of this name; branches of an
+/// `If` may hold one each.
+///
+/// # Errors
+/// When the model is broken or has no such node; the hint then names those that come near.
+pub fn explain(model: &ModelProto, name: &str, options: &Options) -> Result<Vec<Explanation>> {
+    graph::check(model).map_err(|why| {
+        Error::new("the model can't be explained", why, "check it with onnx.checker and export it again")
+    })?;
+    let recipe = rules::recipe();
+    let graphs = survey(model, &recipe);
+    let sites: Vec<&Site> = graphs.iter().flatten().collect();
+    let mut decisions = decide(&sites, options)?.0.into_iter();
+    let decided: Vec<Decided> =
+        graphs.iter().map(|sites| sites.iter().zip(decisions.by_ref()).collect()).collect();
+    let mut found = Vec::new();
+    if let Some(graph) = &model.graph {
+        let search = Search { model, options, recipe: &recipe, name };
+        search.graph(&View::new(graph), &mut decided.into_iter(), &mut found);
+    }
+    if found.is_empty() { Err(unknown(model, name)) } else { Ok(found) }
+}
+
+/// The projections of one graph and what becomes of them.
+type Decided<'s, 'r> = Vec<(&'s Site<'r>, Decision)>;
+
+/// The search for a name, through nested graphs.
+struct Search<'a> {
+    model: &'a ModelProto,
+    options: &'a Options,
+    recipe: &'a [Rule],
+    name: &'a str,
+}
+
+impl Search<'_> {
+    /// `decided` yields each graph before those nested in it, as the survey does.
+    fn graph<'s, 'r: 's>(
+        &self,
+        view: &View,
+        decided: &mut impl Iterator<Item = Decided<'s, 'r>>,
+        found: &mut Vec<Explanation>,
+    ) {
+        let sites = decided.next().unwrap_or_default();
+        let constants = Constants::new(view);
+        for (id, _) in view.nodes().filter(|(_, node)| self.means(node)) {
+            let own = sites.iter().find(|(site, _)| site.node == id);
+            let site = own.or_else(|| sites.iter().find(|(site, _)| site.covers(id)));
+            found.push(match site {
+                Some((site, decision)) => self.matched(view, id, site, decision),
+                None => self.missed(view, &constants, id),
+            });
+        }
+        for graph in view.nodes().flat_map(|(_, node)| nested_graphs(node)) {
+            self.graph(&View::nested(graph, view), decided, found);
+        }
+    }
+
+    fn means(&self, node: &NodeProto) -> bool {
+        !self.name.is_empty() && (node.name() == self.name || node.output.iter().any(|o| o == self.name))
+    }
+
+    fn matched(&self, view: &View, id: NodeId, site: &Site, decision: &Decision) -> Explanation {
+        let mut converter = Converter::new(self.model, self.options);
+        let (_, entry) = carry_out(&mut converter, view.graph(), site, decision.clone());
+        let outcome = match entry.action {
+            _ if id != site.node => Outcome::Part,
+            Action::BitLinear => Outcome::Converted,
+            Action::Keep => Outcome::Kept,
+        };
+        Explanation {
+            outcome,
+            why: entry.reason.clone(),
+            rule: Some(RuleText::of(site.rule)),
+            projection: Some(entry),
+            ..self.missed_by_all(view, id)
+        }
+    }
+
+    fn missed(&self, view: &View, constants: &Constants, id: NodeId) -> Explanation {
+        let Nearest { rule, why } = nearest(view, constants, self.recipe, id);
+        Explanation { why, rule: rule.map(RuleText::of), ..self.missed_by_all(view, id) }
+    }
+
+    fn missed_by_all(&self, view: &View, id: NodeId) -> Explanation {
+        let node = view.node(id);
+        Explanation {
+            graph: view.graph().name().to_owned(),
+            node: label(node).to_owned(),
+            op: qualified(node),
+            outcome: Outcome::Missed,
+            why: String::new(),
+            rule: None,
+            projection: None,
+        }
+    }
+}
+
+impl RuleText {
+    fn of(rule: &Rule) -> Self {
+        let text = |nodes: &[NodeProto]| {
+            let lines = nodes.iter().map(|node| text::print::node(node, text::Style::Full));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        RuleText {
+            name: rule.name().to_owned(),
+            find: text(rule.pattern.nodes()),
+            emit: text(&rule.template),
+        }
+    }
+}
+
+/// No node has the name; these come near.
+fn unknown(model: &ModelProto, name: &str) -> Error {
+    const SHOWN: usize = 4;
+    let graphs = proto::graphs(model);
+    let labels: Vec<&str> = graphs.iter().flat_map(|g| &g.node).map(label).collect();
+    let mut near: Vec<&str> = labels.iter().copied().filter(|label| label.contains(name)).collect();
+    if near.is_empty() || name.is_empty() {
+        near = similar::get_close_matches(name, &labels, SHOWN, 0.4);
+    }
+    near.dedup();
+    near.truncate(SHOWN);
+    let hint = match near.is_empty() {
+        true => "`bitonnx inspect` lists the projections, `bitonnx show` every node".to_owned(),
+        false => near.join(", "),
+    };
+    Error::new(
+        format!("there is no node `{name}`"),
+        format!("none of the model's {} nodes has that name or makes a value of that name", labels.len()),
+        hint,
+    )
+}

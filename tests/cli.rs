@@ -1,0 +1,643 @@
+//! The command as people and programs meet it: real runs of the binary on real exports.
+
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Instant,
+};
+use tempfile::TempDir;
+
+/// A folder of its own for each test, in which the command runs.
+struct Place(TempDir);
+
+/// What a run printed and how it ended.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Place {
+    fn empty() -> Self {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    /// Holds the fixture as `model.onnx`.
+    fn with(fixture: &str) -> Self {
+        let place = Self::empty();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+        for file in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = file.file_name().into_string().unwrap();
+            if name.starts_with("model.onnx") {
+                fs::copy(file.path(), place.path(&name)).unwrap();
+            }
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Every file with its content.
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let files = fs::read_dir(self.0.path()).unwrap().map(Result::unwrap);
+        let files = files.filter(|file| file.file_type().unwrap().is_file());
+        files
+            .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
+            .collect()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bitonnx"));
+        command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
+        command.env_remove("BITONNX_KERNEL").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::from(self.command(args).output().unwrap())
+    }
+
+    /// Runs the command, which must end well, and reads what it prints.
+    #[track_caller]
+    fn json(&self, args: &[&str]) -> Value {
+        let ran = self.run(&[args, &["--format", "json"]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap()
+    }
+}
+
+impl From<Output> for Ran {
+    #[track_caller]
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "colours outside of a terminal");
+        Ran { code: output.status.code(), stdout, stderr }
+    }
+}
+
+impl Ran {
+    /// What a snapshot holds: exit code, stdout and stderr.
+    fn text(&self) -> String {
+        let code = self.code.map_or("none".into(), |code| code.to_string());
+        format!("exit {code}\n--- stdout\n{}--- stderr\n{}", self.stdout, self.stderr)
+    }
+
+    /// An error in three lines that mention these words, with this exit code.
+    #[track_caller]
+    fn assert_error(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.text());
+        assert_eq!(self.stdout, "");
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        let three = matches!(lines[..], [what, why, hint]
+            if what.starts_with("error: ") && why.starts_with("  why: ") && hint.starts_with("  try: "));
+        assert!(three, "{}", self.stderr);
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in {}", self.stderr);
+        }
+    }
+
+    #[track_caller]
+    fn assert_done(&self) {
+        assert_eq!(self.code, Some(0), "{}", self.text());
+    }
+}
+
+macro_rules! assert_snapshot {
+    ($name:literal, $text:expr) => {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("../snapshots");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(concat!("cli@", $name), $text));
+    };
+}
+
+const FIELDS: [&str; 19] = [
+    "node",
+    "op",
+    "role",
+    "weight",
+    "in_features",
+    "out_features",
+    "dtype",
+    "bias",
+    "tied",
+    "action",
+    "reason",
+    "rule",
+    "subln",
+    "lrc_rank",
+    "planes",
+    "scale",
+    "zeros",
+    "bytes_before",
+    "bytes_after",
+];
+
+#[track_caller]
+fn assert_report(report: &Value, model: &str) {
+    assert_eq!(report["model"], model);
+    assert!(report["options"].is_object());
+    let projections = report["projections"].as_array().unwrap();
+    assert!(!projections.is_empty());
+    for projection in projections {
+        let fields: Vec<&String> = projection.as_object().unwrap().keys().collect();
+        for field in FIELDS {
+            assert!(fields.iter().any(|f| *f == field), "no {field} in {fields:?}");
+        }
+        assert_eq!(fields.len(), FIELDS.len(), "{fields:?}");
+        assert!(["bitlinear", "keep"].contains(&projection["action"].as_str().unwrap()));
+        assert_ne!(projection["reason"], "");
+    }
+}
+
+#[test]
+fn inspect_lists_projections() {
+    let place = Place::with("bert-ts14");
+    assert_snapshot!("inspect", place.run(&["inspect", "model.onnx"]).text());
+    assert_report(&place.json(&["inspect", "model.onnx"]), "model.onnx");
+}
+
+#[test]
+fn inspect_says_more_when_asked() {
+    let place = Place::with("llama-dyn18-slim");
+    assert_snapshot!("inspect_verbose", place.run(&["inspect", "model.onnx", "-v"]).text());
+}
+
+#[test]
+fn rewrite_writes_beside_the_model_and_sums_up() {
+    let place = Place::with("bert-ts14");
+    let before = place.files();
+    let ran = place.run(&["rewrite", "model.onnx"]);
+    assert_snapshot!("rewrite", ran.text());
+    let after = place.files();
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["model.bit.onnx", "model.onnx"]);
+    assert_eq!(after["model.onnx"], before["model.onnx"]);
+}
+
+#[test]
+fn weights_that_are_ternary_already_get_no_warning() {
+    let place = Place::with("bitllama-ste-ts17");
+    let ran = place.run(&["rewrite", "model.onnx"]);
+    ran.assert_done();
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn the_report_goes_to_a_file_and_to_stdout() {
+    let place = Place::with("bert-ts14");
+    let report = place.json(&["rewrite", "model.onnx", "--report", "report.json"]);
+    assert_report(&report, "model.onnx");
+    let written = fs::read(place.path("report.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), report);
+    let inspected = place.json(&["inspect", "model.onnx"]);
+    assert_eq!(inspected["projections"], report["projections"]);
+}
+
+#[test]
+fn talk_stays_off_stdout_and_quiet_silences_it() {
+    let place = Place::with("bert-ts14");
+    let loud = place.run(&["rewrite", "model.onnx"]);
+    let quiet = place.run(&["rewrite", "model.onnx", "--overwrite", "-q"]);
+    assert!(loud.stderr.contains("Accuracy"));
+    assert_eq!((quiet.stderr.as_str(), quiet.code), ("", Some(0)));
+    assert_eq!(quiet.stdout, loud.stdout);
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let place = Place::with("bert-ts14");
+    let before = place.files();
+    let dry = place.run(&["rewrite", "model.onnx", "--dry-run"]);
+    dry.assert_done();
+    assert!(dry.stderr.contains("nothing was written"));
+    assert_eq!(place.files(), before);
+    let wet = place.run(&["rewrite", "model.onnx"]);
+    assert_eq!(wet.stdout, dry.stdout);
+    let refused = place.run(&["rewrite", "model.onnx", "--dry-run", "--report", "report.json"]);
+    assert_eq!(refused.code, Some(2));
+}
+
+#[test]
+fn nothing_is_overwritten_without_the_word() {
+    let place = Place::with("bert-ts14");
+    place.write("out.onnx", "not to be lost");
+    place.write("report.json", "nor this");
+    let before = place.files();
+    place.run(&["rewrite", "model.onnx", "-o", "out.onnx"]).assert_error(1, &["out.onnx", "--overwrite"]);
+    place
+        .run(&["rewrite", "model.onnx", "--report", "report.json"])
+        .assert_error(1, &["report.json", "--overwrite"]);
+    assert_eq!(place.files(), before);
+
+    let args = ["rewrite", "model.onnx", "-o", "out.onnx", "--report", "report.json", "--overwrite"];
+    place.run(&args).assert_done();
+    let after = place.files();
+    assert_ne!(after["out.onnx"], before["out.onnx"]);
+    assert_ne!(after["report.json"], before["report.json"]);
+    assert_eq!(after["model.onnx"], before["model.onnx"]);
+}
+
+#[test]
+fn the_source_is_never_the_target() {
+    let place = Place::with("bert-ts14");
+    fs::create_dir(place.path("folder")).unwrap();
+    let before = place.files();
+    for target in ["model.onnx", "folder/../model.onnx"] {
+        for option in ["-o", "--report"] {
+            let ran = place.run(&["rewrite", "model.onnx", option, target, "--overwrite"]);
+            ran.assert_error(1, &["model.onnx can't be written", "reads"]);
+        }
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(place.path("model.onnx"), place.path("link.onnx")).unwrap();
+        let ran = place.run(&["rewrite", "link.onnx", "-o", "model.onnx", "--overwrite"]);
+        ran.assert_error(1, &["model.onnx can't be written"]);
+        fs::remove_file(place.path("link.onnx")).unwrap();
+    }
+    place
+        .run(&["rewrite", "model.onnx", "-o", "one.onnx", "--report", "one.onnx"])
+        .assert_error(1, &["the report"]);
+    assert_eq!(place.files(), before);
+}
+
+#[test]
+fn the_target_must_be_a_file_in_a_folder() {
+    let place = Place::with("bert-ts14");
+    fs::create_dir(place.path("folder")).unwrap();
+    place.run(&["rewrite", "model.onnx", "-o", "folder"]).assert_error(1, &["it is a folder"]);
+    place
+        .run(&["rewrite", "model.onnx", "-o", "missing/out.onnx"])
+        .assert_error(1, &["there is no folder missing"]);
+}
+
+#[test]
+fn nothing_to_rewrite_is_an_exit_code_of_its_own() {
+    let place = Place::with("bert-ts14");
+    place.run(&["rewrite", "model.onnx"]).assert_done();
+    let before = place.files();
+    let ran = place.run(&["rewrite", "model.bit.onnx", "-o", "out.onnx", "--report", "report.json"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.text());
+    assert!(ran.stderr.contains("Nothing to rewrite in model.bit.onnx"));
+    let ran = place.run(&["rewrite", "model.onnx", "--exclude", ".", "-o", "out.onnx", "--format", "json"]);
+    assert_eq!(ran.code, Some(3));
+    assert_report(&serde_json::from_str(&ran.stdout).unwrap(), "model.onnx");
+    assert_eq!(place.files(), before);
+}
+
+/// Names of the nodes that a rewrite converts.
+#[track_caller]
+fn converted(place: &Place, args: &[&str]) -> Vec<String> {
+    let report = place.json(&[&["rewrite", "model.onnx", "--dry-run"], args].concat());
+    let projections = report["projections"].as_array().unwrap();
+    let converted = projections.iter().filter(|p| p["action"] == "bitlinear");
+    converted.map(|p| p["node"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_last_filter_that_matches_decides() {
+    let place = Place::with("bert-ts14");
+    let all = converted(&place, &[]);
+    let query = converted(&place, &["--exclude", ".", "--include", "query"]);
+    assert!(!query.is_empty() && query.iter().all(|name| name.contains("query")), "{query:?}");
+    assert!(query.len() < all.len());
+    assert_eq!(converted(&place, &["--include=query", "--exclude=layer.0", "--include=layer.0"]), all);
+    let ran = place.run(&["rewrite", "model.onnx", "--dry-run", "--include", "query", "--exclude", "."]);
+    assert_eq!(ran.code, Some(3));
+}
+
+#[test]
+fn a_filter_must_match_something() {
+    let place = Place::with("bert-ts14");
+    let args = ["rewrite", "model.onnx", "--exclude", "nowhere"];
+    let ran = place.run(&args);
+    ran.assert_error(1, &["model.onnx", "nowhere", "--allow-unmatched"]);
+    assert_snapshot!("error_unmatched", ran.text());
+    let ran = place.run(&[&args[..], &["--allow-unmatched"]].concat());
+    ran.assert_done();
+    assert!(ran.stderr.contains("warning: --exclude \"nowhere\""), "{}", ran.stderr);
+}
+
+#[test]
+fn options_come_from_a_file_and_the_command_line_wins() {
+    let place = Place::with("bert-ts14");
+    place.write(
+        "bitonnx.toml",
+        "granularity = 'channel'\nfilters = [{ exclude = '.' }, { include = 'query' }]\nallow-unmatched = true\n",
+    );
+    let dry = ["rewrite", "model.onnx", "--dry-run", "--config", "bitonnx.toml"];
+    let report = place.json(&dry);
+    assert_eq!(report["options"]["granularity"], "channel");
+    let query = converted(&place, &["--config", "bitonnx.toml"]);
+    assert!(query.iter().all(|name| name.contains("query")), "{query:?}");
+
+    let report = place.json(&[&dry[..], &["--granularity", "tensor", "--include", "nowhere"]].concat());
+    assert_eq!(report["options"]["granularity"], "tensor");
+    assert!(report["warnings"][0].as_str().unwrap().contains("nowhere"));
+    let key = converted(&place, &["--config", "bitonnx.toml", "--include", "key", "--exclude", "query"]);
+    assert!(!key.is_empty() && key.iter().all(|name| name.contains("key")), "{key:?}");
+}
+
+#[test]
+fn a_file_of_options_that_has_others_is_refused() {
+    let place = Place::with("bert-ts14");
+    let run = |text: &str| {
+        place.write("bitonnx.toml", text);
+        place.run(&["rewrite", "model.onnx", "--config", "bitonnx.toml"])
+    };
+    let ran = run("granularity = 'tensor'\ngranularty = 'channel'\n");
+    ran.assert_error(1, &["bitonnx.toml", "line 2", "granularty"]);
+    assert_snapshot!("error_config", ran.text());
+    run("granularity = 'row'\n").assert_error(1, &["row", "channel"]);
+    run("filters = [{ include = '(' }]\n").assert_error(1, &["(", "unclosed"]);
+    run("filters = [{ exclud = 'x' }]\n").assert_error(1, &["exclud"]);
+    run("granularity = \n").assert_error(1, &["line 1"]);
+    place
+        .run(&["rewrite", "model.onnx", "--config", "missing.toml"])
+        .assert_error(1, &["missing.toml can't be read"]);
+}
+
+#[test]
+fn files_that_are_no_models_are_errors() {
+    let place = Place::with("bert-ts14");
+    let whole = fs::read(place.path("model.onnx")).unwrap();
+    fs::create_dir(place.path("folder")).unwrap();
+    place.write("empty.onnx", "");
+    let mut noise = Vec::new();
+    for seed in 0u64..20_000 {
+        noise.extend((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).to_le_bytes());
+    }
+    place.write("noise.onnx", noise);
+    place.write("text.onnx", "not a model\n");
+    place.write("truncated.onnx", &whole[..whole.len() / 2]);
+    for file in ["missing.onnx", "folder", "empty.onnx", "noise.onnx", "text.onnx", "truncated.onnx"] {
+        for command in ["inspect", "rewrite", "show"] {
+            place.run(&[command, file]).assert_error(1, &[file]);
+        }
+        place.run(&["explain", file, "x"]).assert_error(1, &[file]);
+    }
+    assert_snapshot!("error_missing", place.run(&["inspect", "missing.onnx"]).text());
+    assert_snapshot!("error_empty", place.run(&["inspect", "empty.onnx"]).text());
+    assert_snapshot!("error_truncated", place.run(&["inspect", "truncated.onnx"]).text());
+    for length in (1..whole.len()).step_by(whole.len() / 23) {
+        place.write("truncated.onnx", &whole[..length]);
+        place.run(&["rewrite", "truncated.onnx"]).assert_error(1, &["truncated.onnx"]);
+    }
+}
+
+#[test]
+fn external_data_are_read_and_written() {
+    let place = Place::with("llama-untied-dyn18ext");
+    place.run(&["rewrite", "model.onnx", "--external-data", "always"]).assert_done();
+    let files = place.files();
+    let data = files.keys().find(|name| name.starts_with("model.bit.onnx.")).unwrap();
+    assert!(files[data].len() > files["model.bit.onnx"].len() / 4);
+    let kept = place.json(&["inspect", "model.bit.onnx"]);
+    assert!(kept["projections"].as_array().unwrap().iter().all(|p| p["action"] == "keep"));
+
+    fs::remove_file(place.path("model.onnx.data")).unwrap();
+    place.run(&["inspect", "model.onnx"]).assert_error(1, &["model.onnx.data"]);
+}
+
+#[test]
+fn a_kill_leaves_the_old_file_or_the_new_one() {
+    let place = Place::with("bert-ts14");
+    let args = ["rewrite", "model.onnx", "-o", "out.onnx", "--overwrite", "-q"];
+    let began = Instant::now();
+    place.run(&args).assert_done();
+    let whole = began.elapsed();
+    let new = place.files()["out.onnx"].clone();
+    let (mut olds, mut news) = (0, 0);
+    for moment in 0..50u32 {
+        let old = b"the old file".to_vec();
+        place.write("out.onnx", &old);
+        let mut child = place.command(&args).stdout(Stdio::null()).spawn().unwrap();
+        // A little past the end, so that both outcomes are seen.
+        std::thread::sleep(whole * moment / 40);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = fs::read(place.path("out.onnx")).unwrap();
+        assert!(found == old || found == new, "{} bytes after a kill", found.len());
+        if found == old { olds += 1 } else { news += 1 }
+    }
+    assert!(olds > 0 && news > 0, "{olds} old, {news} new");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() {
+    let place = Place::with("bert-ts14");
+    for args in [&["show", "model.onnx"][..], &["inspect", "model.onnx"], &["completions", "bash"], &["kernels"]] {
+        let mut child =
+            place.command(args).arg("-q").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_2() {
+    let place = Place::with("bert-ts14");
+    for args in [
+        &[][..],
+        &["inspect"],
+        &["rewrite", "model.onnx", "--subln", "all"],
+        &["rewrite", "model.onnx", "--include", "("],
+        &["inspect", "model.onnx", "-q", "-v"],
+        &["inspect", "model.onnx", "--format", "yaml"],
+        &["run", "model.onnx"],
+        &["run", "model.onnx", "--random", "--dim", "seq"],
+        &["run", "model.onnx", "--random", "--input", "x.npz"],
+        &["run", "model.onnx", "--input", "x.npz", "--threads", "0"],
+        &["completions", "tcsh"],
+        &["convert", "model.onnx"],
+    ] {
+        let ran = place.run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}: {}", ran.stderr);
+    }
+    place.run(&["--help"]).assert_done();
+    assert_eq!(place.run(&["--version"]).stdout, format!("bitonnx {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn explain_names_the_rule() {
+    let place = Place::with("bert-ts14");
+    let inspected = place.json(&["inspect", "model.onnx"]);
+    let node = inspected["projections"][0]["node"].as_str().unwrap();
+    let ran = place.run(&["explain", "model.onnx", node]);
+    ran.assert_done();
+    assert_snapshot!("explain_match", ran.text());
+    let json = place.json(&["explain", "model.onnx", node]);
+    let explanation = &json["explanations"][0];
+    assert_eq!(explanation["outcome"], "converted");
+    assert_eq!(explanation["projection"], inspected["projections"][0]);
+    assert_ne!(explanation["rule"]["find"], "");
+}
+
+#[test]
+fn explain_names_the_nearest_rule_and_what_stopped_it() {
+    let place = Place::with("bert-ts14");
+    let scores = "/bert/encoder/layer.0/attention/self/MatMul";
+    let ran = place.run(&["explain", "model.onnx", scores]);
+    ran.assert_done();
+    assert_snapshot!("explain_miss", ran.text());
+    let json = place.json(&["explain", "model.onnx", scores]);
+    assert_eq!(json["explanations"][0]["outcome"], "missed");
+}
+
+#[test]
+fn explain_says_why_a_rule_refuses() {
+    let place = Place::with("bert-ts14-int8dyn");
+    let inspected = place.json(&["inspect", "model.onnx"]);
+    let node = inspected["projections"][0]["node"].as_str().unwrap();
+    let ran = place.run(&["explain", "model.onnx", node]);
+    ran.assert_done();
+    assert_snapshot!("explain_refusal", ran.text());
+}
+
+#[test]
+fn explain_suggests_names() {
+    let place = Place::with("bert-ts14");
+    let ran = place.run(&["explain", "model.onnx", "layer.1/attention/self/query/MatMul"]);
+    ran.assert_error(1, &["/bert/encoder/layer.1/attention/self/query/MatMul"]);
+    let ran = place.run(&["explain", "model.onnx", "/bert/encoder/layer.1/attention/self/qeury/MatMul"]);
+    ran.assert_error(1, &["/bert/encoder/layer.1/attention/self/query/MatMul"]);
+    assert_snapshot!("error_node", ran.text());
+}
+
+#[test]
+fn show_prints_a_model_and_a_difference() {
+    let place = Place::with("llama-dyn18-slim");
+    let short = place.run(&["show", "model.onnx"]);
+    short.assert_done();
+    let full = place.run(&["show", "model.onnx", "--full"]);
+    assert!(full.stdout.len() > 10 * short.stdout.len());
+    assert_eq!(place.json(&["show", "model.onnx"])["text"].as_str().unwrap().trim_end(), short.stdout.trim_end());
+
+    let ran = place.run(&["show", "model.onnx", "model.onnx"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
+    place.run(&["rewrite", "model.onnx"]).assert_done();
+    let ran = place.run(&["show", "model.onnx", "model.bit.onnx"]);
+    ran.assert_done();
+    assert!(ran.stdout.lines().any(|line| line.starts_with('+') && line.contains("bitonnx.BitLinear")));
+    assert!(ran.stdout.lines().any(|line| line.starts_with('-') && line.contains("MatMul")));
+    assert_eq!(place.json(&["show", "model.onnx", "model.bit.onnx"])["same"], false);
+}
+
+#[test]
+fn kernels_end_with_the_scalar_one() {
+    let place = Place::empty();
+    let kernels = place.json(&["kernels"]);
+    let available = kernels["available"].as_array().unwrap();
+    assert_eq!(available.last().unwrap(), "scalar");
+    assert_eq!(kernels["chosen"], available[0]);
+    let run = |kernel: &str| Ran::from(place.command(&["kernels"]).env("BITONNX_KERNEL", kernel).output().unwrap());
+    assert!(run("scalar").stdout.contains("scalar  chosen"));
+    run("neon9").assert_error(1, &["neon9", "scalar"]);
+}
+
+#[test]
+fn every_shell_has_completions() {
+    let place = Place::empty();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ran = place.run(&["completions", shell]);
+        ran.assert_done();
+        assert!(ran.stdout.contains("external-data"), "{shell}");
+    }
+}
+
+#[cfg(not(feature = "runtime"))]
+#[test]
+fn run_needs_the_runtime() {
+    let place = Place::with("bert-ts14");
+    place.run(&["run", "model.onnx", "--random"]).assert_error(1, &["this build", "runtime"]);
+}
+
+#[cfg(feature = "runtime")]
+mod run {
+    use super::*;
+
+    #[test]
+    fn random_inputs_give_outputs_and_times() {
+        let place = Place::with("bert-ts14");
+        let args = ["run", "model.onnx", "--random", "--seed", "7", "--dim", "batch=2", "--dim", "seq=5"];
+        let json = place.json(&[&args[..], &["--threads", "1", "--output", "out.npz"]].concat());
+        let shape = |v: &Value| v["shape"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap()).collect();
+        let shapes: Vec<Vec<u64>> = json["inputs"].as_array().unwrap().iter().map(shape).collect();
+        assert_eq!(shapes, vec![vec![2, 5]; json["inputs"].as_array().unwrap().len()]);
+        assert_eq!(json["inputs"][0]["name"], "input_ids");
+        assert_eq!(json["inputs"][0]["dtype"], "int64");
+        assert_eq!(shape(&json["outputs"][0]).first(), Some(&2));
+        assert_eq!((&json["model"], &json["threads"]), (&"model.onnx".into(), &1.into()));
+        for time in ["load_ms", "first_ms"] {
+            assert!(json[time].as_f64().unwrap() > 0.0, "{time}");
+        }
+        for absent in ["repeat", "min_ms", "median_ms", "max_ms"] {
+            assert!(json.get(absent).is_none(), "{absent}");
+        }
+        assert_eq!(json["kernel"], place.json(&["kernels"])["chosen"]);
+        assert!(cfg!(not(target_os = "linux")) || json["peak_bytes"].as_u64().unwrap() > 1 << 20);
+
+        // The same seed gives the same inputs, and so the same file.
+        let first = fs::read(place.path("out.npz")).unwrap();
+        place.run(&[&args[..], &["--threads", "1", "--output", "again.npz"]].concat()).assert_done();
+        assert_eq!(fs::read(place.path("again.npz")).unwrap(), first);
+        let ran = place.run(&["run", "model.onnx", "--input", "out.npz"]);
+        ran.assert_error(1, &["model.onnx", "no input"]);
+    }
+
+    #[test]
+    fn repeats_are_timed() {
+        let place = Place::with("bert-ts14");
+        let args = ["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=3", "--repeat", "4"];
+        let json = place.json(&args);
+        assert_eq!(json["repeat"], 4);
+        let [min, median, max] = ["min_ms", "median_ms", "max_ms"].map(|k| json[k].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= max);
+        let text = place.run(&args).stdout;
+        assert!(text.contains("4 more: min"), "{text}");
+    }
+
+    #[test]
+    fn dimensions_without_a_size_are_named() {
+        let place = Place::with("bert-ts14");
+        let ran = place.run(&["run", "model.onnx", "--random", "--dim", "seq=4"]);
+        ran.assert_error(1, &["`batch`", "--dim 'batch=1'"]);
+        assert_snapshot!("error_dimensions", place.run(&["run", "model.onnx", "--random"]).text());
+        let args = ["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=4", "--dim", "sequence=4"];
+        place.run(&args).assert_error(1, &["sequence", "`seq`"]);
+    }
+
+    #[test]
+    fn inputs_are_never_overwritten() {
+        let place = Place::with("bert-ts14");
+        let args = ["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=3", "--output", "model.onnx"];
+        place.run(&args).assert_error(1, &["model.onnx can't be written"]);
+    }
+
+    #[test]
+    fn a_cache_may_be_empty_or_not() {
+        let place = Place::with("gpt2-kv-optimum");
+        for past in ["0", "3"] {
+            let past = format!("past_sequence_length={past}");
+            let args = ["run", "model.onnx", "--random", "--dim", "batch_size=1", "--dim", "sequence_length=2"];
+            let json = place.json(&[&args[..], &["--dim", &past]].concat());
+            assert_eq!(json["outputs"][0]["name"], "logits");
+        }
+    }
+}
