@@ -312,7 +312,7 @@ pub fn pow(call: &mut Call) -> Outcome {
     let exponent = for_any!(exponent, e => e.mapv(Element::to_f64).into_shared());
     let limit = call.limit;
     numbers!(base, x => {
-        zip_onto(widened(x, exponent.shape(), limit)?, &exponent, Number::pow)?
+        zip_onto(widened(x, exponent.shape(), limit)?, &exponent, &Number::pow)?
     })
 }
 
@@ -433,24 +433,26 @@ fn refuse_zero_divisor(divisor: &Array) -> Result<(), Reason> {
 }
 
 /// `f` of each two elements, in the memory of whichever operand nothing else needs.
+///
+/// `f` is called through a pointer: one loop for each type, not for each operator and type.
 fn zip<T: Element>(
     a: Elements<T>,
     b: Elements<T>,
     limit: Limit,
-    f: impl Fn(T, T) -> T,
+    f: fn(T, T) -> T,
 ) -> Result<Elements<T>, Reason> {
     let shape = broadcast_shape(a.shape(), b.shape())?;
     if b.shape() == shape && (a.shape() != shape || !a.is_unique() && b.is_unique()) {
-        return zip_onto(b, &a, |b, a| f(a, b));
+        return zip_onto(b, &a, &|b, a| f(a, b));
     }
-    zip_onto(widened(a, b.shape(), limit)?, &b, f)
+    zip_onto(widened(a, b.shape(), limit)?, &b, &f)
 }
 
 /// `f` of each element of `a` and the element of `b` in its place, in the memory of `a`.
 fn zip_onto<T: Element, U: Element>(
     mut a: Elements<T>,
     b: &Elements<U>,
-    f: impl Fn(T, U) -> T,
+    f: &dyn Fn(T, U) -> T,
 ) -> Result<Elements<T>, Reason> {
     let b = broadcast(b, a.shape())?;
     a.zip_mut_with(&b, |a, &b| *a = f(*a, b));
@@ -475,7 +477,7 @@ fn compare<T: Element>(
     a: &Elements<T>,
     b: &Elements<T>,
     limit: Limit,
-    f: impl Fn(T, T) -> bool,
+    f: fn(T, T) -> bool,
 ) -> Result<Elements<bool>, Reason> {
     let shape = broadcast_shape(a.shape(), b.shape())?;
     limit.allow::<bool>(&shape)?;
