@@ -4,6 +4,7 @@ pub mod array;
 mod error;
 pub mod graph;
 pub mod kernels;
+pub mod npz;
 pub mod proto;
 pub mod quant;
 pub mod report;

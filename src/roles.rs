@@ -8,12 +8,13 @@ mod attention;
 mod flow;
 mod head;
 mod mlp;
+mod names;
 mod wires;
 
 use crate::graph::{NodeId, View};
 use flow::Flow;
 use std::fmt;
-use wires::{Value, Wires};
+use wires::Wires;
 
 /// One projection: a node that multiplies an activation with a constant weight.
 #[derive(Debug, Clone)]
@@ -75,14 +76,8 @@ pub enum Role {
     ExpertGate,
     /// What an expert's gate multiplies.
     ExpertUp,
-    /// Gate and up of one expert at once.
-    ExpertGateUp,
-    /// From a gated expert back to the stream.
+    /// From a gated expert back to the stream, also where its gate and up are packed.
     ExpertDown,
-    /// Into a plain expert.
-    ExpertFc1,
-    /// Out of a plain expert.
-    ExpertFc2,
     /// From hidden states to the vocabulary.
     LmHead,
     /// A dense layer over one token of a sequence, or over their mean.
@@ -147,10 +142,7 @@ impl Role {
             Role::Router => "router",
             Role::ExpertGate => "expert_gate",
             Role::ExpertUp => "expert_up",
-            Role::ExpertGateUp => "expert_gate_up",
             Role::ExpertDown => "expert_down",
-            Role::ExpertFc1 => "expert_fc1",
-            Role::ExpertFc2 => "expert_fc2",
             Role::LmHead => "lm_head",
             Role::Pooler => "pooler",
             Role::Classifier => "classifier",
@@ -158,6 +150,12 @@ impl Role {
             Role::LowRank => "low_rank",
             Role::Other => "other",
         }
+    }
+}
+
+impl serde::Serialize for Role {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -172,21 +170,19 @@ impl fmt::Display for Role {
 /// A nested graph is one of its own: its view is [`View::nested`], its sites those of its nodes.
 pub fn find<'m>(view: &View<'m>, sites: &[Site<'m>]) -> Vec<Role> {
     let wires = Wires::new(view, sites);
-    let inputs: Vec<Option<Value>> = sites.iter().map(|s| wires.value(s.input)).collect();
-    let outputs: Vec<Option<Value>> = sites.iter().map(|s| wires.value(s.output)).collect();
-    let mut roles = vec![Role::Other; sites.len()];
-    for (role, site) in roles.iter_mut().zip(sites) {
-        if attention::is_attention(&wires, site) {
-            *role = Role::Qkv;
-        }
-    }
-    let cores = attention::cores(&wires, &outputs.iter().flatten().copied().collect());
-    let flow = Flow::new(wires, &outputs, &cores);
-    mlp::assign_low_rank(&flow, sites, &inputs, &outputs, &mut roles);
-    attention::assign(&flow, &cores, &inputs, &mut roles);
-    mlp::assign_routers(&flow, sites, &outputs, &mut roles);
-    mlp::assign_gated(&flow, &outputs, &mut roles);
-    mlp::assign_plain(&flow, sites, &inputs, &outputs, &mut roles);
-    head::assign(view, &flow, sites, &inputs, &outputs, &mut roles);
+    let packed = |site| attention::is_attention(&wires, site);
+    let mut roles: Vec<Role> =
+        wires.sites.iter().map(|s| if packed(s) { Role::Qkv } else { Role::Other }).collect();
+    let cores = attention::cores(&wires);
+    let flow = Flow::new(wires, &cores);
+    mlp::assign_low_rank(&flow, &mut roles);
+    attention::assign(&flow, &cores, &mut roles);
+    let routed = mlp::assign_routers(&flow, &mut roles);
+    let gated = mlp::assign_gated(&flow, &mut roles);
+    mlp::assign_experts(&flow, &gated, &routed, &mut roles);
+    mlp::assign_plain(&flow, &mut roles);
+    let heads = head::assign_heads(view, &flow, &mut roles);
+    names::assign(&flow, &heads, &mut roles);
+    head::assign_embeddings(&flow, &heads, &mut roles);
     roles
 }

@@ -1,8 +1,8 @@
-//! Roles found in real exports, with and without their names.
+//! Roles found in real exports, with and without their names, and in one small graph per pattern.
 
 use bitonnx::{
     graph::{View, nested_graphs},
-    proto::{self, GraphProto, ModelProto},
+    proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto},
     roles::{self, Role, Site},
 };
 use std::{
@@ -44,9 +44,547 @@ fn roles_of_fixtures_without_names() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn quantised_exports() {
+    let folder =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert-ts14-int8dyn/model.onnx");
+    let model = proto::decode(fs::read(folder).unwrap().into(), "model.onnx").unwrap();
+    let graph = model.graph.as_ref().unwrap();
+    let stored = |name: &str| graph.initializer.iter().any(|t| t.name() == name);
+    let products = graph.node.iter().enumerate();
+    let products: Vec<_> =
+        products.filter(|(_, n)| n.op_type() == "MatMulInteger" && stored(&n.input[1])).collect();
+    let sites: Vec<Site> = products
+        .iter()
+        .map(|(node, n)| Site {
+            node: *node,
+            input: &n.input[0],
+            output: &n.output[0],
+            in_features: 64,
+            out_features: 64,
+        })
+        .collect();
+    let found: Vec<String> =
+        roles::find(&View::new(graph), &sites).iter().map(Role::to_string).collect();
+    assert_eq!(found.join(" "), "q k v o fc1 fc2 q k v o fc1 fc2 pooler");
+}
+
+#[test]
+fn self_attention() {
+    check(
+        "x mask => y
+         a = MatMul(x, A:8x8)
+         b = MatMul(x, B:8x8)
+         c = MatMul(x, C:8x8)
+         bt = Transpose<perm=0,1,3,2>(b)
+         scores = MatMul(a, bt)
+         scaled = Mul(scores, SCALE)
+         masked = Add(scaled, mask)
+         p = Softmax(masked)
+         nan = IsNaN(p)
+         clean = Where(nan, ZERO, p)
+         ctx = MatMul(clean, c)
+         flat = Reshape(ctx, SHAPE)
+         d = MatMul(flat, D:8x8)
+         y = Add(x, d)",
+        "a q, b k, c v, d o",
+    );
+}
+
+/// Rotary halves, a norm of the keys, a cache, heads repeated, and the key's product first.
+#[test]
+fn decoder_attention() {
+    check(
+        "x cos sin past_k past_v => y
+         c = MatMul(x, C:8x4)
+         b = MatMul(x, B:8x4)
+         a = MatMul(x, A:8x8)
+         a1 = Slice(a, ZERO, HALF)
+         a2 = Slice(a, HALF, END)
+         an = Neg(a2)
+         ar = Concat(an, a1)
+         ac = Mul(a, cos)
+         as = Mul(ar, sin)
+         q = Add(ac, as)
+         sq = Pow(b, TWO)
+         mean = ReduceMean(sq)
+         eps = Add(mean, EPS)
+         root = Sqrt(eps)
+         bn = Div(b, root)
+         br = Mul(bn, cos)
+         k = Concat(past_k, br)
+         kx = Expand(k, SHAPE)
+         kt = Transpose<perm=0,1,3,2>(kx)
+         v = Concat(past_v, c)
+         vx = Expand(v, SHAPE)
+         scores = MatMul(q, kt)
+         p = Softmax(scores)
+         ctx = MatMul(p, vx)
+         d = MatMul(ctx, D:8x8)
+         y = Add(d, x)",
+        "c v, b k, a q, d o",
+    );
+}
+
+#[test]
+fn scores_with_keys_as_rows() {
+    check(
+        "x => y
+         a = MatMul(x, A:8x8)
+         b = MatMul(x, B:8x8)
+         c = MatMul(x, C:8x8)
+         bt = Transpose<perm=0,1,3,2>(b)
+         scores = MatMul(a, bt)
+         turned = Transpose<perm=0,1,3,2>(scores)
+         p = Softmax(turned)
+         y = MatMul(p, c)",
+        "a k, b q, c v",
+    );
+    check(
+        "x => y
+         a = MatMul(x, A:8x8)
+         b = MatMul(x, B:8x8)
+         c = MatMul(x, C:8x8)
+         scores = Einsum<equation='aecd,abcd->acbe'>(a, b)
+         p = Softmax(scores)
+         y = Einsum<equation='acbe,aecd->abcd'>(p, c)",
+        "a k, b q, c v",
+    );
+}
+
+#[test]
+fn packed_queries_keys_and_values() {
+    for cut in [
+        "q, k, v = Split(a, PARTS)",
+        "q = Slice(a, ZERO, ONE)
+         k = Slice(a, ONE, TWO)
+         v = Slice(a, TWO, THREE)",
+        "b = Add(BIAS, a)
+         r = Reshape(b, SHAPE)
+         t = Transpose<perm=2,0,3,1,4>(r)
+         q = Gather(t, ZERO)
+         k = Gather(t, ONE)
+         v = Gather(t, TWO)",
+    ] {
+        check(
+            &format!(
+                "x => y
+                 a = Gemm(x, A:8x24, BIAS)
+                 {cut}
+                 scores = MatMul(q, k)
+                 p = Softmax(scores)
+                 ctx = MatMul(p, v)
+                 d = MatMul(ctx, D:8x8)
+                 y = Add(x, d)"
+            ),
+            "a qkv, d o",
+        );
+    }
+}
+
+#[test]
+fn attention_in_one_operator() {
+    check(
+        "x => y
+         a = MatMul(x, A:8x8)
+         b = MatMul(x, B:8x8)
+         c = MatMul(x, C:8x8)
+         ctx = Attention(a, b, c)
+         d = MatMul(ctx, D:8x8)
+         y = Add(x, d)",
+        "a q, b k, c v, d o",
+    );
+    check(
+        "x past_k past_v lens total => y
+         a = MatMul(x, A:8x16)
+         ctx, k, v = GroupQueryAttention(a, , , past_k, past_v, lens, total)
+         d = MatMul(ctx, D:8x8)
+         y = Add(x, d)",
+        "a qkv, d o",
+    );
+    check(
+        "x states => y
+         a = MatMul(x, A:8x8)
+         b = MatMul(states, B:8x16)
+         ctx = MultiHeadAttention(a, b, , BIAS)
+         d = MatMul(ctx, D:8x8)
+         y = Add(x, d)",
+        "a cross_q, b cross_kv, d cross_o",
+    );
+}
+
+#[test]
+fn attention_to_another_sequence() {
+    check(
+        "x states => y
+         n = LayerNormalization(x, GAIN)
+         a = MatMul(n, A:8x8)
+         b = MatMul(states, B:8x8)
+         c = MatMul(states, C:8x8)
+         scores = MatMul(a, b)
+         p = Softmax(scores)
+         ctx = MatMul(p, c)
+         d = MatMul(ctx, D:8x8)
+         y = Add(x, d)",
+        "a cross_q, b cross_k, c cross_v, d cross_o",
+    );
+    check(
+        "x cached_k cached_v => y
+         a = MatMul(x, A:8x8)
+         scores = MatMul(a, cached_k)
+         p = Softmax(scores)
+         ctx = MatMul(p, cached_v)
+         d = MatMul(ctx, D:8x8)
+         y = Add(x, d)",
+        "a cross_q, d cross_o",
+    );
+}
+
+/// A norm of their own before each of q, k and v does not make them read different sequences.
+#[test]
+fn separate_norms_read_one_sequence() {
+    check(
+        "x => y
+         n1 = RMSNormalization(x, GAIN)
+         n2 = RMSNormalization(x, GAIN2)
+         n3 = RMSNormalization(x, GAIN3)
+         a = MatMul(n1, A:8x8)
+         b = MatMul(n2, B:8x8)
+         c = MatMul(n3, C:8x8)
+         ctx = Attention(a, b, c)
+         n4 = RMSNormalization(ctx, GAIN4)
+         d = MatMul(n4, D:8x8)
+         y = Add(x, d)",
+        "a q, b k, c v, d o",
+    );
+}
+
+#[test]
+fn gated_mlp() {
+    let silu = "s = Sigmoid(a)
+         g = Mul(a, s)
+         h = Mul(g, b)";
+    let gelu = "e = Div(a, ROOT)
+         f = Erf(e)
+         i = Add(f, ONE)
+         j = Mul(a, i)
+         g = Mul(j, HALF)
+         h = Mul(b, g)";
+    let late = "s = Sigmoid(a)
+         g = Mul(s, b)
+         h = Mul(a, g)";
+    let squared = "r = Relu(a)
+         g = Mul(r, r)
+         m = Mul(b, g)
+         h = RMSNormalization(m, GAIN)";
+    for act in [silu, gelu, late, squared] {
+        check(
+            &format!(
+                "x => y
+                 b = MatMul(x, B:8x16)
+                 a = MatMul(x, A:8x16)
+                 {act}
+                 c = MatMul(h, C:16x8)
+                 y = Add(x, c)"
+            ),
+            "b up, a gate, c down",
+        );
+    }
+}
+
+#[test]
+fn packed_gate_and_up() {
+    for (cut, act) in [
+        ("g, u = Split(a)", "Sigmoid"),
+        ("g = Slice(a, ZERO, HALF)\n u = Slice(a, HALF, END)", "Sigmoid"),
+        ("g = Slice(a, ZERO, END, AXIS, STEP)\n u = Slice(a, ONE, END, AXIS, STEP)", "Tanh"),
+    ] {
+        check(
+            &format!(
+                "x => y
+                 a = MatMul(x, A:8x32)
+                 {cut}
+                 s = {act}(g)
+                 t = Mul(g, s)
+                 h = Mul(t, u)
+                 c = MatMul(h, C:16x8)
+                 y = Add(x, c)"
+            ),
+            "a gate_up, c down",
+        );
+    }
+}
+
+#[test]
+fn plain_mlp() {
+    for act in ["Relu", "Gelu", "FastGelu", "BiasGelu"] {
+        check(
+            &format!(
+                "x => y
+                 a = MatMul(x, A:8x16)
+                 h = {act}(a, BIAS)
+                 c = MatMul(h, C:16x8)
+                 z = Add(c, BIAS2)
+                 r = Add(z, x)
+                 y = LayerNormalization(r, GAIN)"
+            ),
+            "a fc1, c fc2",
+        );
+    }
+}
+
+/// One residual sum for both, whichever is added first.
+#[test]
+fn parallel_attention_and_mlp() {
+    for sum in ["s = Add(d, c)\n y = Add(s, x)", "s = Add(x, d)\n y = Add(c, s)"] {
+        check(
+            &format!(
+                "x => y
+                 n = LayerNormalization(x, GAIN)
+                 q = MatMul(n, Q:8x24)
+                 q1, q2, q3 = Split(q)
+                 scores = MatMul(q1, q2)
+                 p = Softmax(scores)
+                 ctx = MatMul(p, q3)
+                 d = MatMul(ctx, D:8x8)
+                 a = MatMul(n, A:8x8)
+                 h = Gelu(a)
+                 c = MatMul(h, C:8x8)
+                 {sum}"
+            ),
+            "q qkv, d o, a fc1, c fc2",
+        );
+    }
+}
+
+#[test]
+fn heads() {
+    let head = |nodes: &str, roles| {
+        let roles = format!("a fc1, c fc2, {roles}");
+        check(
+            &format!(
+                "ids => y
+                 x = Gather(WORDS:50x8, ids)
+                 a = MatMul(x, A:8x16)
+                 h = Relu(a)
+                 c = MatMul(h, C:16x8)
+                 s = Add(x, c)
+                 {nodes}"
+            ),
+            &roles,
+        );
+    };
+    head("y = MatMul(s, L:8x32)", "y lm_head");
+    head("y = MatMul(s, L:8x2)", "y classifier");
+    head("t = Gather(s, LAST)\n y = MatMul(t, L:8x50)", "y lm_head");
+    head("t = Gather(s, LAST)\n y = MatMul(t, L:8x40)", "y classifier");
+    head("t = ReduceMean(s, AXES)\n y = MatMul(t, L:8x4)", "y classifier");
+    head("t = Gather(s, FIRST)\n p = Gemm(t, P:8x8)\n y = Tanh(p)", "p pooler");
+    head(
+        "t = Gather(s, FIRST)\n p = Gemm(t, P:8x8)\n u = Relu(p)\n y = Gemm(u, L:8x40)",
+        "p pooler, y classifier",
+    );
+    head(
+        "p = MatMul(s, P:8x8)\n u = Gelu(p)\n n = LayerNormalization(u, GAIN)\n y = MatMul(n, L:8x50)",
+        "p other, y lm_head",
+    );
+    head("w = Transpose<perm=1,0>(WORDS:50x8)\n y = MatMul(s, w, TIED:8x50)", "y lm_head");
+}
+
+#[test]
+fn embedding_projection() {
+    check(
+        "ids => y
+         e = Gather(WORDS:50x4, ids)
+         a = MatMul(e, A:4x8)
+         q = MatMul(a, Q:8x24)
+         q1, q2, q3 = Split(q)
+         scores = MatMul(q1, q2)
+         p = Softmax(scores)
+         ctx = MatMul(p, q3)
+         d = MatMul(ctx, D:8x8)
+         y = Add(a, d)",
+        "a embedding, q qkv, d o",
+    );
+}
+
+#[test]
+fn mixture_of_experts() {
+    check(
+        "x => y
+         r = MatMul(x, R:8x4)
+         probs = Softmax(r)
+         weights, experts = TopK(probs, TWO)
+         hit = Equal(experts, ONE)
+         at = NonZero(hit)
+         t = GatherND(x, at)
+         a = MatMul(t, A:8x16)
+         b = MatMul(t, B:8x16)
+         s = Sigmoid(a)
+         g = Mul(a, s)
+         h = Mul(g, b)
+         c = MatMul(h, C:16x8)
+         w = GatherND(weights, at)
+         o = Mul(c, w)
+         sum = ScatterND(ZEROS, at, o)
+         e = MatMul(x, E:8x16)
+         f = MatMul(x, F:8x16)
+         es = Sigmoid(e)
+         eg = Mul(e, es)
+         i = Mul(eg, f)
+         j = MatMul(i, J:16x8)
+         both = Add(sum, j)
+         y = Add(x, both)",
+        "r router, a expert_gate, b expert_up, c expert_down, e gate, f up, j down",
+    );
+}
+
+#[test]
+fn low_rank_branch() {
+    check(
+        "x lambda => y
+         a = MatMul(x, A:8x16)
+         v = MatMul(x, V:8x2)
+         u = MatMul(v, U:2x16)
+         l = Mul(u, lambda)
+         s = Add(a, l)
+         h = Relu(s)
+         c = MatMul(h, C:16x8)
+         y = Add(x, c)",
+        "a fc1, v low_rank, u low_rank, c fc2",
+    );
+}
+
+/// Fake-quantised activations, and products whose scales come after them.
+#[test]
+fn trained_bitlinear() {
+    check(
+        "x => y
+         ax = Abs(x)
+         mx = ReduceMax(ax)
+         gx = Clip(mx, EPS)
+         fx = Div(RANGE, gx)
+         ux = Mul(x, fx)
+         vx = Round(ux)
+         qx = Clip(vx, LOW, HIGH)
+         a = MatMul(qx, A:8x24)
+         sa = Div(a, fx)
+         q, k, v = Split(sa)
+         ctx = Attention(q, k, v)
+         ac = Abs(ctx)
+         mc = ReduceMax(ac)
+         fc = Div(RANGE, mc)
+         uc = Mul(ctx, fc)
+         vc = Round(uc)
+         d = MatMul(vc, D:8x8)
+         sd = Div(d, fc)
+         y = Add(x, sd)",
+        "a qkv, d o",
+    );
+}
+
+/// Without a Softmax nothing tells queries from keys but their names.
+#[test]
+fn names_where_the_structure_is_silent() {
+    let linear = |a: &str, b: &str| {
+        format!(
+            "x => y
+             {a} = MatMul(x, A:8x8)
+             {b} = MatMul(x, B:8x8)
+             scores = MatMul({a}, {b})
+             y = Add(x, scores)"
+        )
+    };
+    check(&linear("q_proj", "k_proj"), "q_proj q, k_proj k");
+    check(&linear("a", "b"), "a other, b other");
+}
+
+#[test]
+fn damaged_graphs() {
+    check("x => y\n a = Cast(b)\n b = Cast(a)\n y = Add(a, c)\n c = MatMul(b, C:8x8)", "c other");
+    check("x => y\n y = MatMul(y, Y:8x8)", "y other");
+    check("x => y\n s = Softmax(s)\n s = Add(s, s)\n y = MatMul(s, s)", "");
+    let graph = GraphProto::default();
+    let lost = Site { node: 7, input: "a", output: "b", in_features: 1, out_features: 1 };
+    assert_eq!(roles::find(&View::new(&graph), &[lost]), [Role::Other]);
+}
+
+/// Finds the roles of a graph's products with stored matrices, as `product role, …` in graph order.
+fn check(text: &str, expected: &str) {
+    let graph = parse(text);
+    let dims = |name: &String| {
+        let tensor = graph.initializer.iter().find(|t| t.name() == name)?;
+        <[i64; 2]>::try_from(&tensor.dims[..]).ok()
+    };
+    let products = graph.node.iter().enumerate().filter_map(|(node, proto)| {
+        let multiplies = matches!(proto.op_type(), "MatMul" | "Gemm");
+        let [k, n] = proto.input.iter().find_map(dims).filter(|_| multiplies)?;
+        Some(Site {
+            node,
+            input: &proto.input[0],
+            output: &proto.output[0],
+            in_features: k as usize,
+            out_features: n as usize,
+        })
+    });
+    let sites: Vec<Site> = products.collect();
+    let roles = roles::find(&View::new(&graph), &sites);
+    let found: Vec<String> =
+        sites.iter().zip(roles).map(|(site, role)| format!("{} {role}", site.output)).collect();
+    assert_eq!(found.join(", "), expected, "in\n{text}");
+}
+
+/// `inputs => outputs`, then a node a line: `y, z = Op<attribute=1,2>(x, W:8x16)`. What begins with a
+/// capital is stored, with the dims behind the colon.
+fn parse(text: &str) -> GraphProto {
+    let mut lines = text.lines().map(str::trim);
+    let (inputs, outputs) = lines.next().unwrap().split_once(" => ").unwrap();
+    let values = |names: &str| -> Vec<ValueInfoProto> {
+        let each = names.split(' ');
+        each.map(|n| ValueInfoProto { name: Some(n.into()), ..Default::default() }).collect()
+    };
+    let mut graph =
+        GraphProto { input: values(inputs), output: values(outputs), ..Default::default() };
+    for line in lines {
+        let (outputs, call) = line.split_once(" = ").unwrap();
+        let (head, operands) = call.strip_suffix(')').unwrap().split_once('(').unwrap();
+        let (op, attribute) = head.split_once('<').unwrap_or((head, ""));
+        graph.node.push(NodeProto {
+            op_type: Some(op.into()),
+            name: Some(outputs.into()),
+            input: operands
+                .split(", ")
+                .map(|o| operand(o.trim(), &mut graph.initializer))
+                .collect(),
+            output: outputs.split(", ").map(String::from).collect(),
+            attribute: attribute.strip_suffix('>').map(attribute_of).into_iter().collect(),
+            ..Default::default()
+        });
+    }
+    graph
+}
+
+fn operand(text: &str, stored: &mut Vec<TensorProto>) -> String {
+    let (name, dims) = text.split_once(':').unwrap_or((text, ""));
+    if name.starts_with(char::is_uppercase) && !stored.iter().any(|t| t.name() == name) {
+        let dims = dims.split('x').filter_map(|d| d.parse().ok()).collect();
+        stored.push(TensorProto { name: Some(name.into()), dims, ..Default::default() });
+    }
+    name.into()
+}
+
+fn attribute_of(text: &str) -> AttributeProto {
+    let (name, value) = text.split_once('=').unwrap();
+    AttributeProto {
+        name: Some(name.into()),
+        ints: value.split(',').filter_map(|v| v.parse().ok()).collect(),
+        s: Some(value.trim_matches('\'').as_bytes().to_vec()),
+        ..Default::default()
+    }
+}
+
 fn fixtures() -> Vec<PathBuf> {
-    let root = std::env::var("BITONNX_FIXTURES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures").into());
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
     let mut folders: Vec<PathBuf> =
         fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|folder| folder.join("facts.json").is_file());

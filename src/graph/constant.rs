@@ -9,6 +9,7 @@ mod elementwise;
 mod layout;
 mod matrix;
 mod operators;
+mod quantize;
 mod reduce;
 
 pub use matrix::Matrix;
@@ -24,7 +25,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Results up to this many bytes are kept for the next time that they are asked for.
-const SMALL: usize = 4096;
+const SMALL: usize = 1024;
 
 /// Evaluates the constant expressions of a graph.
 ///
@@ -118,25 +119,22 @@ impl<'v, 'm> Constants<'v, 'm> {
     pub fn expression(&self, value: &str) -> Result<Expression<'m>, NotConstant> {
         let origin = self.origin(0, value)?;
         self.verdict(origin)?;
-        let mut found = Expression::default();
-        let mut seen = HashSet::new();
-        let mut add = |origin| match origin {
-            Origin::Stored(tensor) if seen.insert(std::ptr::from_ref(tensor)) => {
-                found.initializers.push(tensor);
-            }
-            _ => {}
+        let order = match origin {
+            Origin::Stored(_) => vec![],
+            Origin::Made(output) => self.order(output.place, |_| false)?,
         };
-        match origin {
-            Origin::Stored(_) => add(origin),
-            Origin::Made(output) => {
-                let order = self.order(output.place, |_| false).map_err(|(why, _)| why)?;
-                for &place in &order {
-                    self.inputs(place)?.into_iter().flatten().for_each(&mut add);
-                }
-                found.nodes = order.into_iter().map(|place| self.node(place)).collect();
-            }
+        let mut origins = vec![origin];
+        for &place in &order {
+            origins.extend(self.inputs(place)?.into_iter().flatten());
         }
-        Ok(found)
+        let mut seen = HashSet::new();
+        let stored = origins.into_iter().filter_map(Origin::tensor);
+        Ok(Expression {
+            initializers: stored
+                .filter(|&tensor| seen.insert(std::ptr::from_ref(tensor)))
+                .collect(),
+            nodes: order.into_iter().map(|place| self.node(place)).collect(),
+        })
     }
 
     fn memo(&self) -> MutexGuard<'_, Memo> {
@@ -151,7 +149,7 @@ impl<'v, 'm> Constants<'v, 'm> {
     fn origin(&self, depth: usize, name: &str) -> Result<Origin<'m>, NotConstant> {
         for (depth, view) in self.scopes.iter().enumerate().skip(depth) {
             if view.is_input(name) {
-                return Err(NotConstant::new(format!("`{name}`"), "is a graph input"));
+                return Err(NotConstant::new(format!("`{name}`"), "is an input of the graph"));
             }
             if let Some(node) = view.producer(name) {
                 let index = view.node(node).output.iter().position(|o| o == name).unwrap_or(0);
@@ -176,58 +174,57 @@ impl<'v, 'm> Constants<'v, 'm> {
             return verdict.clone();
         }
         let known = |output: Output| self.memo().verdicts.get(&output.place) == Some(&Ok(()));
-        let (verdict, places) = match self.order(place, known) {
-            Ok(order) => (Ok(()), order),
-            Err((why, waiting)) => (Err(why), waiting),
-        };
-        self.memo().verdicts.extend(places.into_iter().map(|p| (p, verdict.clone())));
+        let (mut order, mut waiting) = (vec![], vec![]);
+        let verdict = self.visit(place, known, &mut order, &mut waiting);
+        let mut memo = self.memo();
+        memo.verdicts.extend(order.into_iter().map(|place| (place, Ok(()))));
+        memo.verdicts.extend(waiting.into_iter().map(|(place, _)| (place, verdict.clone())));
         verdict
     }
 
-    /// The nodes that a node needs, itself last, each after those it reads. Where an output is skipped, what
-    /// it needs is left out.
-    ///
-    /// The error comes with the nodes that were waiting for the culprit.
-    fn order(
+    /// The nodes that a node needs, itself last, each after those it reads.
+    fn order(&self, last: Place, skip: impl Fn(Output) -> bool) -> Result<Vec<Place>, NotConstant> {
+        let mut order = vec![];
+        self.visit(last, skip, &mut order, &mut vec![])?;
+        Ok(order)
+    }
+
+    /// Walks from a node to all that it needs, except for what is skipped, and puts each into `order` after what it
+    /// reads. After an error, `waiting` holds the nodes that depend on the culprit, each with reads not followed yet.
+    fn visit(
         &self,
         last: Place,
         skip: impl Fn(Output) -> bool,
-    ) -> Result<Vec<Place>, (NotConstant, Vec<Place>)> {
-        let mut order = Vec::new();
-        let mut state = HashMap::from([(last, Visit::Waiting)]);
-        let mut stack = vec![(last, None)];
-        while let Some((place, pending)) = stack.last_mut() {
-            let place = *place;
-            let failed = |why, stack: &[(Place, Option<Vec<_>>)]| {
-                (why, stack.iter().map(|(place, _)| *place).collect())
-            };
-            let pending = match pending {
-                Some(pending) => pending,
-                None => match self.reads(place) {
-                    Ok(reads) => pending.insert(reads),
-                    Err(why) => return Err(failed(why, &stack)),
-                },
-            };
-            let Some(output) = pending.pop() else {
-                state.insert(place, Visit::Done);
-                order.push(place);
-                stack.pop();
-                continue;
-            };
-            match state.get(&output.place) {
-                Some(Visit::Done) => {}
-                Some(Visit::Waiting) => {
-                    let why = NotConstant::at(self.node(output.place), "is part of a cycle");
-                    return Err(failed(why, &stack));
-                }
-                None if skip(output) => {}
-                None => {
-                    state.insert(output.place, Visit::Waiting);
-                    stack.push((output.place, None));
+        order: &mut Vec<Place>,
+        waiting: &mut Vec<(Place, Vec<Output>)>,
+    ) -> Result<(), NotConstant> {
+        let mut done = HashMap::new();
+        let mut next = Some(last);
+        loop {
+            if let Some(place) = next.take() {
+                done.insert(place, false);
+                waiting.push((place, vec![]));
+                let reads = self.reads(place)?;
+                if let Some((_, pending)) = waiting.last_mut() {
+                    *pending = reads;
                 }
             }
+            let Some((place, reads)) = waiting.last_mut() else { return Ok(()) };
+            let Some(output) = reads.pop() else {
+                done.insert(*place, true);
+                order.push(*place);
+                waiting.pop();
+                continue;
+            };
+            match done.get(&output.place) {
+                Some(true) => {}
+                Some(false) => {
+                    return Err(NotConstant::at(self.node(output.place), "it is part of a cycle"));
+                }
+                None if skip(output) => {}
+                None => next = Some(output.place),
+            }
         }
-        Ok(order)
     }
 
     /// The outputs of other nodes that a node reads, the first one last; refuses a node that the evaluator does not know.
@@ -261,7 +258,7 @@ impl<'v, 'm> Constants<'v, 'm> {
             return Ok(array.clone());
         }
         let cached = |output| self.memo().small.contains_key(&output);
-        let order = self.order(target.place, cached).map_err(|(why, _)| why)?;
+        let order = self.order(target.place, cached)?;
         let mut live = Live::default();
         live.expect(Origin::Made(target));
         for &place in &order {
@@ -294,26 +291,15 @@ impl<'v, 'm> Constants<'v, 'm> {
         Ok(())
     }
 
-    /// A value for one of its readers; the last reader owns it.
+    /// A value for one of its readers; the last one owns it.
     fn take(&self, origin: Origin<'m>, live: &mut Live) -> Result<Array, NotConstant> {
-        let key = Key::of(origin);
-        match origin {
-            Origin::Stored(tensor) => {
-                if !live.arrays.contains_key(&key) {
-                    live.insert(key, stored(tensor)?);
-                }
-                live.take(key).ok_or_else(|| NotConstant::new(tensor.name(), "was freed too early"))
-            }
-            Origin::Made(output) => {
-                let array = live.take(key).or_else(|| self.memo().small.get(&output).cloned());
-                array.ok_or_else(|| {
-                    NotConstant::at(
-                        self.node(output.place),
-                        "it has more outputs than its operator gives",
-                    )
-                })
-            }
-        }
+        live.take(Key::of(origin), || match origin {
+            Origin::Stored(tensor) => stored(tensor),
+            Origin::Made(output) => self.memo().small.get(&output).cloned().ok_or_else(|| {
+                let why = "it has more outputs than the operator gives";
+                NotConstant::at(self.node(output.place), why)
+            }),
+        })
     }
 }
 
@@ -321,11 +307,6 @@ impl<'m> Origin<'m> {
     fn tensor(self) -> Option<&'m TensorProto> {
         if let Origin::Stored(tensor) = self { Some(tensor) } else { None }
     }
-}
-
-enum Visit {
-    Waiting,
-    Done,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -356,22 +337,31 @@ impl Live {
         *self.reads.entry(Key::of(origin)).or_default() += 1;
     }
 
+    /// Keeps a value that is still to be read.
     fn insert(&mut self, key: Key, array: Array) {
-        if self.reads.contains_key(&key) {
+        if self.reads.get(&key).is_some_and(|&reads| reads > 0) {
             self.bytes = self.bytes.saturating_add(array.byte_len());
             self.arrays.insert(key, array);
         }
     }
 
-    fn take(&mut self, key: Key) -> Option<Array> {
-        let reads = self.reads.get_mut(&key)?;
-        *reads = reads.saturating_sub(1);
-        if *reads > 0 {
-            return self.arrays.get(&key).cloned();
+    fn take(
+        &mut self,
+        key: Key,
+        load: impl FnOnce() -> Result<Array, NotConstant>,
+    ) -> Result<Array, NotConstant> {
+        let array = match self.arrays.remove(&key) {
+            Some(array) => {
+                self.bytes = self.bytes.saturating_sub(array.byte_len());
+                array
+            }
+            None => load()?,
+        };
+        if let Some(reads) = self.reads.get_mut(&key) {
+            *reads = reads.saturating_sub(1);
         }
-        let array = self.arrays.remove(&key)?;
-        self.bytes = self.bytes.saturating_sub(array.byte_len());
-        Some(array)
+        self.insert(key, array.clone());
+        Ok(array)
     }
 }
 

@@ -7,8 +7,7 @@ pub(super) struct Scalar;
 
 impl Isa for Scalar {
     fn max_magnitude(&self, x: &[f32]) -> u32 {
-        // Ordered as integers, magnitudes are ordered as numbers, then infinity, then NaN.
-        x.iter().map(|x| x.to_bits() & !(1 << 31)).max().unwrap_or_default()
+        max_magnitude(x)
     }
 
     fn round(&self, x: &[f32], factor: f32, lines: &mut [Line], step: usize) -> i32 {
@@ -43,10 +42,28 @@ impl Isa for Scalar {
         step: &[f32],
         y: &mut [[f32; BLOCK]],
     ) {
-        for ((sums, step), y) in sums.iter().zip(step).zip(y) {
-            for ((sum, scale), y) in sums.iter().zip(scale).zip(y) {
-                *y = *sum as f32 * (scale * step);
-            }
+        dequantize(sums, scale, step, y);
+    }
+}
+
+/// See [`Isa::max_magnitude`]. Inlined, so that it vectorises for the instruction set of its caller.
+#[inline(always)]
+pub(super) fn max_magnitude(x: &[f32]) -> u32 {
+    // Ordered as integers, magnitudes are ordered as numbers, then infinity, then NaN.
+    x.iter().fold(0, |largest, x| largest.max(x.to_bits() & !(1 << 31)))
+}
+
+/// See [`Isa::dequantize`]. Inlined, so that it vectorises for the instruction set of its caller.
+#[inline(always)]
+pub(super) fn dequantize(
+    sums: &[[i32; BLOCK]],
+    scale: &[f32; BLOCK],
+    step: &[f32],
+    y: &mut [[f32; BLOCK]],
+) {
+    for ((sums, step), y) in sums.iter().zip(step).zip(y) {
+        for ((sum, scale), y) in sums.iter().zip(scale).zip(y) {
+            *y = *sum as f32 * (scale * step);
         }
     }
 }

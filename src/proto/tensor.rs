@@ -38,8 +38,7 @@ pub fn tensor_bytes(tensor: &TensorProto) -> usize {
 
 /// The tensor's elements as little-endian bytes, row-major, wherever the message keeps them.
 ///
-/// `None` for strings and sub-byte types kept outside `raw_data`, and where their number does not
-/// fit the dimensions.
+/// `None` for strings and six-bit floats, and where their number does not fit the dimensions.
 pub fn raw_bytes(tensor: &TensorProto) -> Option<Cow<'_, [u8]>> {
     let bits = element_bits(tensor.data_type())?.checked_mul(element_count(tensor)?)?;
     let bytes: Cow<[u8]> = match &tensor.raw_data {
@@ -53,8 +52,8 @@ fn from_typed_fields(tensor: &TensorProto) -> Option<Vec<u8>> {
     use DataType::*;
     let ints = &tensor.int32_data;
     Some(match DataType::try_from(tensor.data_type()).ok()? {
-        Float => tensor.float_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Double => tensor.double_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Float | Complex64 => tensor.float_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Double | Complex128 => tensor.double_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Int64 => tensor.int64_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Uint64 => tensor.uint64_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Uint32 => tensor.uint64_data.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
@@ -62,8 +61,12 @@ fn from_typed_fields(tensor: &TensorProto) -> Option<Vec<u8>> {
         Int16 | Uint16 | Float16 | Bfloat16 => {
             ints.iter().flat_map(|v| (*v as u16).to_le_bytes()).collect()
         }
-        Int8 | Uint8 | Bool => ints.iter().map(|v| *v as u8).collect(),
-        _ => return None,
+        // Types of less than a byte are packed here as they are in raw data.
+        Int8 | Uint8 | Bool | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz
+        | Float8e8m0 | Int4 | Uint4 | Float4e2m1 | Int2 | Uint2 => {
+            ints.iter().map(|v| *v as u8).collect()
+        }
+        Undefined | String | Float6e2m3 | Float6e3m2 => return None,
     })
 }
 

@@ -1,8 +1,8 @@
 //! A rule: what to find, what to put there, and the arithmetic between.
 
 use super::{
-    matrix::Weight,
     pattern::{Bindings, Miss, Pattern, label},
+    weight::Weight,
 };
 use crate::{
     graph::{Constants, NodeId, View},

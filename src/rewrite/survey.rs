@@ -201,10 +201,12 @@ fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<V
     };
     let axis = attribute("axis").map_or(0, |a| a.i());
     // The axis of the outputs: an axis before it would have to be as long by chance.
-    (axis != 0 && sizes.iter().sum::<usize>() == n && count > 1).then(|| {
-        let mut next = 0;
-        sizes.iter().map(|size| std::mem::replace(&mut next, next + size)).collect()
-    })
+    let starts = sizes.iter().scan(0, |end, size| {
+        let start = *end;
+        *end += size;
+        Some(start)
+    });
+    (axis != 0 && sizes.iter().sum::<usize>() == n && count > 1).then(|| starts.collect())
 }
 
 fn sliced_at(constants: &Constants, readers: &[&NodeProto], value: &str, n: usize) -> Option<Vec<usize>> {

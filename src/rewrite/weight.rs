@@ -56,9 +56,10 @@ impl Match<'_, '_> {
         let refuse = |why: String| Reject::Refuse(format!("its weight `{value}` {why}"));
         let matrix = self.constants.matrix(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
         let layout = if matrix.transposed { layout.flipped() } else { layout };
+        let [rows, columns] = matrix.stored;
         let (n, k) = match layout {
-            Layout::OutIn => (matrix.rows, matrix.columns),
-            Layout::InOut => (matrix.columns, matrix.rows),
+            Layout::OutIn => (rows, columns),
+            Layout::InOut => (columns, rows),
         };
         if n == 0 || k == 0 {
             return Err(refuse("is empty".into()));
@@ -74,9 +75,18 @@ impl Match<'_, '_> {
             n,
             k,
             layout,
-            storage: matrix.storage,
-            data: matrix.data,
+            storage: storage(matrix.dtype),
+            data: matrix.bytes,
         })
+    }
+}
+
+/// How the quantiser calls the type of a constant float matrix.
+fn storage(dtype: DataType) -> Storage {
+    match dtype {
+        DataType::Float16 => Storage::F16,
+        DataType::Bfloat16 => Storage::Bf16,
+        _ => Storage::F32,
     }
 }
 

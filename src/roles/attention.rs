@@ -1,9 +1,9 @@
 //! Attention cores: where queries meet keys, and what comes out.
 
 use super::{
-    Role, Site,
+    Role,
     flow::{Flow, Stop},
-    wires::{Node, Value, Wires},
+    wires::{Node, Projection, Value, Wires},
 };
 use crate::graph::NodeId;
 use std::collections::HashSet;
@@ -74,11 +74,12 @@ const AFTER_SOFTMAX: &[&str] = &[
     "DequantizeLinear",
 ];
 
-/// Every attention of the graph. `products` holds each site's output.
-pub(super) fn cores(wires: &Wires, products: &HashSet<Value>) -> Vec<Core> {
+/// Every attention of the graph.
+pub(super) fn cores(wires: &Wires) -> Vec<Core> {
+    let products: HashSet<Value> = wires.sites.iter().map(|site| site.product).collect();
     let each = wires.nodes.iter().enumerate();
     each.filter_map(|(id, node)| match node.op {
-        "Softmax" | "BiasSoftmax" => spelled_out(wires, products, node),
+        "Softmax" | "BiasSoftmax" => spelled_out(wires, &products, node),
         op if op.to_ascii_lowercase().contains("attention") => one_operator(wires, id, node),
         _ => None,
     })
@@ -86,7 +87,7 @@ pub(super) fn cores(wires: &Wires, products: &HashSet<Value>) -> Vec<Core> {
 }
 
 /// Whether a site is itself an attention: an operator that multiplies with its weights inside.
-pub(super) fn is_attention(wires: &Wires, site: &Site) -> bool {
+pub(super) fn is_attention(wires: &Wires, site: &Projection) -> bool {
     wires.nodes.get(site.node).is_some_and(|n| n.op.to_ascii_lowercase().contains("attention"))
 }
 
@@ -189,7 +190,7 @@ struct Feeds {
 }
 
 /// Gives q, k, v (or what is packed of them) and o their roles.
-pub(super) fn assign(flow: &Flow, cores: &[Core], inputs: &[Option<Value>], roles: &mut [Role]) {
+pub(super) fn assign(flow: &Flow, cores: &[Core], roles: &mut [Role]) {
     let mut feeds = vec![Feeds::default(); roles.len()];
     let mut crossed = Vec::new();
     for core in cores {
@@ -198,7 +199,7 @@ pub(super) fn assign(flow: &Flow, cores: &[Core], inputs: &[Option<Value>], role
         };
         let (queries, keys, values) =
             (sites(&core.queries), sites(&core.keys), sites(&core.values));
-        let cross = is_cross(flow, core, &queries, &keys, inputs);
+        let cross = is_cross(flow, core, &queries, &keys);
         crossed.push(cross);
         let mut note = |sites: &[usize], what: fn(&mut Feeds)| {
             for &site in sites {
@@ -216,7 +217,7 @@ pub(super) fn assign(flow: &Flow, cores: &[Core], inputs: &[Option<Value>], role
             *role = feeds.role();
         }
     }
-    assign_outputs(flow, &crossed, inputs, roles);
+    assign_outputs(flow, &crossed, roles);
 }
 
 impl Feeds {
@@ -236,28 +237,22 @@ impl Feeds {
 /// Whether queries and keys come from different sequences.
 ///
 /// Keys that no projection makes here come from a cache that was filled before: another sequence's.
-fn is_cross(
-    flow: &Flow,
-    core: &Core,
-    queries: &[usize],
-    keys: &[usize],
-    inputs: &[Option<Value>],
-) -> bool {
+fn is_cross(flow: &Flow, core: &Core, queries: &[usize], keys: &[usize]) -> bool {
     if keys.is_empty() {
         let outside = |v: &Value| flow.sources(*v).ends.iter().all(|end| flow.stop[*end].is_none());
         return !queries.is_empty() && core.keys.iter().all(outside);
     }
-    let root = |site: &usize| inputs[*site].map(|v| flow.root[v]);
+    let root = |site: &usize| flow.root[flow.wires.sites[*site].input];
     if queries.is_empty() {
         return core.queries.iter().all(|v| flow.wires.constant[*v]);
     }
     !queries.iter().any(|q| keys.iter().any(|k| root(q) == root(k)))
 }
 
-fn assign_outputs(flow: &Flow, crossed: &[bool], inputs: &[Option<Value>], roles: &mut [Role]) {
-    for (role, input) in roles.iter_mut().zip(inputs) {
-        let (Role::Other, Some(input)) = (*role, input) else { continue };
-        let ends = flow.sources(*input).ends;
+fn assign_outputs(flow: &Flow, crossed: &[bool], roles: &mut [Role]) {
+    let free = roles.iter_mut().zip(&flow.wires.sites).filter(|(role, _)| **role == Role::Other);
+    for (role, site) in free {
+        let ends = flow.sources(site.input).ends;
         let mut contexts = ends.iter().filter_map(|v| match flow.stop[*v] {
             Some(Stop::Context(core)) => crossed.get(core),
             _ => None,

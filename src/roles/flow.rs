@@ -10,6 +10,7 @@ use super::{
     wires::{Node, Value, Wires},
 };
 use crate::graph::NodeId;
+use std::collections::{HashMap, HashSet};
 
 /// How much a value says. Of a node's inputs, those of the highest level are its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +62,20 @@ pub(super) struct Flow<'m> {
     pub stop: Vec<Option<Stop>>,
     /// By node: the inputs that are its content.
     carried: Vec<Vec<Value>>,
+    /// By value of the stream: what it was before the latest block.
+    base: HashMap<Value, Value>,
+}
+
+/// Which values the latest walk has met, without clearing between walks.
+struct Seen {
+    walk: usize,
+    by: Vec<usize>,
+}
+
+impl Seen {
+    fn first(&mut self, value: Value) -> bool {
+        std::mem::replace(&mut self.by[value], self.walk) != self.walk
+    }
 }
 
 /// What the content of a value reaches before the next stop.
@@ -74,9 +89,15 @@ pub(super) struct Reach {
     pub nodes: Vec<NodeId>,
 }
 
+impl Reach {
+    /// Whether nothing comes of the value.
+    pub fn leads_nowhere(&self) -> bool {
+        !self.output && self.sites.is_empty() && !self.stream && !self.attention
+    }
+}
+
 impl<'m> Flow<'m> {
-    /// `products` holds each site's output.
-    pub fn new(wires: Wires<'m>, products: &[Option<Value>], cores: &[Core]) -> Self {
+    pub fn new(wires: Wires<'m>, cores: &[Core]) -> Self {
         let count = wires.len();
         let level = wires.constant.iter().map(|c| if *c { Level::Constant } else { Level::Side });
         let mut flow = Flow {
@@ -84,18 +105,17 @@ impl<'m> Flow<'m> {
             root: (0..count).collect(),
             stop: vec![None; count],
             carried: vec![Vec::new(); wires.nodes.len()],
+            base: HashMap::new(),
             wires,
         };
-        for (site, product) in products.iter().enumerate() {
-            if let Some(value) = product {
-                flow.mark(*value, Stop::Site(site));
-            }
+        for site in 0..flow.wires.sites.len() {
+            flow.mark(flow.wires.sites[site].product, Stop::Site(site));
         }
         for (index, core) in cores.iter().enumerate() {
             core.scores.iter().for_each(|v| flow.mark(*v, Stop::Scores));
             core.context.iter().for_each(|v| flow.mark(*v, Stop::Context(index)));
         }
-        let mut seen = vec![usize::MAX; count];
+        let mut seen = Seen { walk: 0, by: vec![0; count] };
         for id in 0..flow.wires.nodes.len() {
             flow.settle(id, &mut seen);
         }
@@ -108,7 +128,7 @@ impl<'m> Flow<'m> {
     }
 
     /// Fills in what is known of a node's outputs, its inputs being settled.
-    fn settle(&mut self, id: NodeId, seen: &mut [usize]) {
+    fn settle(&mut self, id: NodeId, seen: &mut Seen) {
         let node = &self.wires.nodes[id];
         let payload = self.wires.payload(node);
         let Some(level) = payload.iter().map(|v| self.level[*v]).max() else { return };
@@ -118,12 +138,13 @@ impl<'m> Flow<'m> {
         let lookup = self.is_lookup(node);
         let reduces = node.op.starts_with("Reduce") || node.op.starts_with("Global");
         let scales = node.op == "DynamicQuantizeLinear";
-        let stream = self.is_residual(node, &payload, id, seen);
+        let base = self.residual_base(id, &payload, seen);
         let root = common(carried.iter().map(|v| self.root[*v])).filter(|_| !lookup);
         for (index, value) in outputs.into_iter().enumerate() {
             let Some(value) = value.filter(|v| self.stop[*v].is_none()) else { continue };
-            if stream {
+            if let Some(base) = base {
                 self.mark(value, Stop::Stream);
+                self.base.insert(value, base);
                 continue;
             }
             let statistic = reduces || (scales && index > 0);
@@ -138,36 +159,38 @@ impl<'m> Flow<'m> {
         node.op.starts_with("Gather") && node.input(0).is_some_and(|v| self.wires.constant[v])
     }
 
-    /// Whether the node adds to a value what a block made of it.
-    fn is_residual(&self, node: &Node, payload: &[Value], id: NodeId, seen: &mut [usize]) -> bool {
+    /// What the node adds something to that a block made of it.
+    fn residual_base(&self, id: NodeId, payload: &[Value], seen: &mut Seen) -> Option<Value> {
+        let node = &self.wires.nodes[id];
         let skips = node.op.starts_with("Skip") && node.op.contains("Norm");
         if !(skips || matches!(node.op, "Add" | "Sum" | "BiasAdd")) {
-            return false;
+            return None;
         }
         let made_by_block = |v: Value| {
             self.level[v] == Level::Hidden
                 && !matches!(self.stop[self.root[v]], Some(Stop::Stream | Stop::Scores))
         };
-        let mut stamp = 0;
-        for &made in payload.iter().filter(|v| made_by_block(**v)) {
-            for &base in payload.iter().filter(|v| self.level[**v].is_content()) {
-                if self.root[made] == self.root[base] {
-                    continue;
-                }
-                stamp += 1;
-                let mark = id * 16 + stamp;
-                if self.is_ancestor(self.peeled(base), made, mark, seen) {
-                    return true;
-                }
-            }
-        }
-        false
+        let base = |v: &&Value| self.level[**v].is_content();
+        payload.iter().filter(|v| made_by_block(**v)).find_map(|&made| {
+            let joins = |base: &&Value| {
+                self.root[made] != self.root[**base] && self.reads(made, **base, id, seen)
+            };
+            payload.iter().filter(base).find(joins).copied()
+        })
     }
 
-    /// The value before casts, scalings and reshapings.
-    fn peeled(&self, mut value: Value) -> Value {
+    /// Whether `made` is computed from `base`, or from what `base` was before a block beside it.
+    fn reads(&self, made: Value, base: Value, at: NodeId, seen: &mut Seen) -> bool {
+        let before = self.base.get(&self.root[base]);
+        std::iter::once(&base)
+            .chain(before)
+            .any(|v| self.is_ancestor(self.peeled(*v, at), made, seen))
+    }
+
+    /// The value before casts, scalings and reshapings, made by the nodes before `at`.
+    fn peeled(&self, mut value: Value, mut at: NodeId) -> Value {
         while self.stop[value].is_none()
-            && let Some(id) = self.wires.producer[value]
+            && let Some(id) = self.wires.producer[value].filter(|id| *id < at)
             && matches!(
                 self.wires.nodes[id].op,
                 "Cast"
@@ -183,13 +206,14 @@ impl<'m> Flow<'m> {
             )
             && let [before] = self.carried[id][..]
         {
-            value = before;
+            (value, at) = (before, id);
         }
         value
     }
 
     /// Whether `later` is computed from `earlier`, or from what its node makes.
-    fn is_ancestor(&self, earlier: Value, later: Value, mark: usize, seen: &mut [usize]) -> bool {
+    fn is_ancestor(&self, earlier: Value, later: Value, seen: &mut Seen) -> bool {
+        seen.walk += 1;
         let origin = self.wires.producer[earlier];
         let mut stack = vec![later];
         while let Some(value) = stack.pop() {
@@ -199,8 +223,7 @@ impl<'m> Flow<'m> {
             }
             let Some(id) = producer.filter(|id| origin.is_none_or(|o| *id > o)) else { continue };
             for input in self.wires.nodes[id].reads() {
-                if !self.wires.constant[input] && std::mem::replace(&mut seen[input], mark) != mark
-                {
+                if !self.wires.constant[input] && seen.first(input) {
                     stack.push(input);
                 }
             }
@@ -212,7 +235,7 @@ impl<'m> Flow<'m> {
     pub fn sources(&self, value: Value) -> Sources {
         let mut found = Sources::default();
         let mut stack = vec![value];
-        let mut seen = std::collections::HashSet::from([value]);
+        let mut seen = HashSet::from([value]);
         while let Some(value) = stack.pop() {
             let carried = self.wires.producer[value].map_or(&[][..], |id| &self.carried[id]);
             if self.stop[value].is_some() || carried.is_empty() {
@@ -221,6 +244,22 @@ impl<'m> Flow<'m> {
             }
             found.nodes.extend(self.wires.producer[value]);
             stack.extend(carried.iter().filter(|v| seen.insert(**v)));
+        }
+        found
+    }
+
+    /// Whatever a value has a say in before the next stop: content, indices and conditions.
+    pub fn influence(&self, value: Value) -> HashSet<Value> {
+        let mut found = HashSet::from([value]);
+        let mut stack = vec![value];
+        while let Some(value) = stack.pop() {
+            let readers = self.wires.readers[value].iter().map(|id| &self.wires.nodes[*id]);
+            let outputs = readers.flat_map(|node| node.outputs.iter().flatten());
+            for &output in outputs.filter(|v| self.stop[**v].is_none()) {
+                if found.insert(output) {
+                    stack.push(output);
+                }
+            }
         }
         found
     }
@@ -247,7 +286,7 @@ impl<'m> Flow<'m> {
     pub fn reach(&self, value: Value) -> Reach {
         let mut found = Reach::default();
         let mut stack = vec![value];
-        let mut seen = std::collections::HashSet::from([value]);
+        let mut seen = HashSet::from([value]);
         while let Some(value) = stack.pop() {
             found.output |= self.wires.is_output[value];
             for &id in &self.wires.readers[value] {

@@ -1,69 +1,51 @@
 //! What stands before and after the blocks: embedding projections, poolers, classifiers, LM heads.
 
 use super::{
-    Role, Site,
+    Role,
     flow::{Flow, Level, Reach},
-    wires::{Node, Value},
+    wires::{Node, Projection, Value},
 };
 use crate::{graph::View, proto::TensorProto};
 use std::collections::HashSet;
 
-/// Gives the sites that no block claimed their roles.
-pub(super) fn assign(
-    view: &View,
-    flow: &Flow,
-    sites: &[Site],
-    inputs: &[Option<Value>],
-    products: &[Option<Value>],
-    roles: &mut [Role],
-) {
+/// Gives the sites after the last block their roles. By site: whether it is one of them.
+pub(super) fn assign_heads(view: &View, flow: &Flow, roles: &mut [Role]) -> Vec<bool> {
+    let sites = &flow.wires.sites;
     let free: Vec<usize> = (0..sites.len()).filter(|i| roles[*i] == Role::Other).collect();
     let vocabularies = vocabularies(view, flow);
-    let mut pooled = vec![false; sites.len()];
-    for &site in &free {
-        let Some(input) = inputs[site] else { continue };
-        let sources = flow.sources(input);
-        pooled[site] = sources.nodes.iter().any(|id| picks_tokens(&flow.wires.nodes[*id]))
-            || sources.ends.iter().filter_map(|v| flow.site(*v)).any(|before| pooled[before]);
-    }
-    let mut heads = HashSet::new();
-    for &site in free.iter().rev() {
-        let Some(product) = products[site] else { continue };
-        let reach = flow.reach(product);
-        let ends_here = !reach.stream && !reach.attention;
-        let into_heads = reach.sites.iter().all(|next| heads.contains(next));
-        let is_last = reach.sites.is_empty();
-        if ends_here && into_heads && (reach.output || !is_last) {
-            heads.insert(site);
-            let known = tied(flow, &sites[site], inputs[site])
-                || vocabularies.contains(&sites[site].out_features);
-            roles[site] = if is_last {
-                last(flow, &sites[site], &reach, pooled[site], known)
-            } else {
-                before_last(flow, &reach, pooled[site])
-            };
-        } else if inputs[site].is_some_and(|v| flow.level[v] < Level::Statistic) {
-            roles[site] = Role::Embedding;
+    let pooled = pooled(flow, &free);
+    let mut heads = vec![false; sites.len()];
+    for &index in free.iter().rev() {
+        let site = &sites[index];
+        let reach = flow.reach(site.product);
+        let only_heads = reach.sites.iter().all(|next| heads[*next]);
+        if reach.stream || reach.attention || !only_heads || reach.leads_nowhere() {
+            continue;
         }
+        heads[index] = true;
+        let last = reach.sites.is_empty();
+        let spans_vocabulary = is_tied(flow, site) || vocabularies.contains(&site.out_features);
+        roles[index] = match pooled[index] {
+            _ if last && spans_vocabulary => Role::LmHead,
+            true if !last || saturates(flow, &reach) => Role::Pooler,
+            false if !last => Role::Other,
+            false if site.out_features > site.in_features => Role::LmHead,
+            _ => Role::Classifier,
+        };
     }
+    heads
 }
 
-/// The role of a site whose product is a graph output. `known`: it spans the vocabulary.
-fn last(flow: &Flow, site: &Site, reach: &Reach, pooled: bool, known: bool) -> Role {
-    match pooled {
-        _ if known => Role::LmHead,
-        true if saturates(flow, reach) => Role::Pooler,
-        false if site.out_features > site.in_features => Role::LmHead,
-        _ => Role::Classifier,
-    }
-}
-
-/// The role of a dense layer before others of a head.
-fn before_last(flow: &Flow, reach: &Reach, pooled: bool) -> Role {
-    match pooled {
-        true if saturates(flow, reach) => Role::Pooler,
-        true => Role::Classifier,
-        false => Role::Other,
+/// Marks what makes hidden states of embeddings, patches or features.
+pub(super) fn assign_embeddings(flow: &Flow, heads: &[bool], roles: &mut [Role]) {
+    for ((role, site), head) in roles.iter_mut().zip(&flow.wires.sites).zip(heads) {
+        if *role != Role::Other || *head || flow.level[site.input] > Level::Side {
+            continue;
+        }
+        let reach = flow.reach(site.product);
+        if !reach.attention && !reach.sites.is_empty() {
+            *role = Role::Embedding;
+        }
     }
 }
 
@@ -71,17 +53,28 @@ fn saturates(flow: &Flow, reach: &Reach) -> bool {
     reach.nodes.iter().any(|id| flow.wires.nodes[*id].op == "Tanh")
 }
 
-/// Whether the node keeps some of a sequence's tokens, or one for all.
+/// By site: whether it reads one token of a sequence or what stands for all, itself or through
+/// another of `free`.
+fn pooled(flow: &Flow, free: &[usize]) -> Vec<bool> {
+    let mut pooled = vec![false; flow.wires.sites.len()];
+    for &site in free {
+        let sources = flow.sources(flow.wires.sites[site].input);
+        pooled[site] = sources.nodes.iter().any(|id| picks_tokens(&flow.wires.nodes[*id]))
+            || sources.ends.iter().filter_map(|v| flow.site(*v)).any(|before| pooled[before]);
+    }
+    pooled
+}
+
 fn picks_tokens(node: &Node) -> bool {
     node.op.starts_with("Reduce")
         || node.op.starts_with("Global")
-        || matches!(node.op, "Gather" | "GatherND" | "GatherElements" | "Slice" | "Flatten")
+        || matches!(node.op, "Gather" | "GatherND" | "GatherElements")
 }
 
 /// Whether a lookup reads the site's weight too.
-fn tied(flow: &Flow, site: &Site, input: Option<Value>) -> bool {
+fn is_tied(flow: &Flow, site: &Projection) -> bool {
     let Some(node) = flow.wires.nodes.get(site.node) else { return false };
-    let mut stack: Vec<Value> = node.reads().filter(|v| Some(*v) != input).collect();
+    let mut stack: Vec<Value> = node.reads().filter(|v| *v != site.input).collect();
     let mut seen = HashSet::new();
     while let Some(value) = stack.pop() {
         if !flow.wires.constant[value] || !seen.insert(value) {
@@ -97,12 +90,12 @@ fn tied(flow: &Flow, site: &Site, input: Option<Value>) -> bool {
 }
 
 fn is_looked_up(flow: &Flow, table: Value) -> bool {
-    flow.wires.readers[table].iter().any(|id| {
-        let node = &flow.wires.nodes[*id];
-        let direct = node.op == "Gather" && node.input(0) == Some(table);
-        let then = matches!(node.op, "Cast" | "Identity" | "DequantizeLinear");
-        direct || (then && node.output(0).is_some_and(|v| is_looked_up(flow, v)))
-    })
+    let readers = |value: Value| flow.wires.readers[value].iter().map(|id| &flow.wires.nodes[*id]);
+    let picked =
+        |value: Value| readers(value).any(|n| n.op == "Gather" && n.input(0) == Some(value));
+    let copies =
+        readers(table).filter(|n| matches!(n.op, "Cast" | "Identity" | "DequantizeLinear"));
+    picked(table) || copies.filter_map(|n| n.output(0)).any(picked)
 }
 
 /// The number of rows of every stored matrix that rows are picked from.

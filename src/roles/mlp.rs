@@ -1,66 +1,54 @@
 //! The feed-forward part of a block: gated, plain, and behind a router.
 
 use super::{
-    Role, Site,
+    Role,
     flow::{Flow, Level},
-    wires::Value,
+    wires::{Projection, Value},
 };
 use crate::graph::NodeId;
 use std::collections::HashSet;
 
 /// Marks the two factors of a low-rank branch `(x·V)·Uᵀ` that is added to another site's product.
-pub(super) fn assign_low_rank(
-    flow: &Flow,
-    sites: &[Site],
-    inputs: &[Option<Value>],
-    products: &[Option<Value>],
-    roles: &mut [Role],
-) {
+pub(super) fn assign_low_rank(flow: &Flow, roles: &mut [Role]) {
+    let sites = &flow.wires.sites;
     for (outer, site) in sites.iter().enumerate() {
-        let (Some(input), Some(product)) = (inputs[outer], products[outer]) else { continue };
-        let Some(inner) = flow.site(flow.root[input]).filter(|inner| *inner != outer) else {
+        let Some(inner) = flow.site(flow.root[site.input]).filter(|inner| *inner != outer) else {
             continue;
         };
         let rank = site.in_features;
         let small = rank < sites[inner].in_features && rank < site.out_features;
-        let linear = !flow.sources(input).nodes.iter().any(|id| is_activation(flow, *id));
-        let same_input = |other: usize| {
-            let origin = |site: usize| inputs[site].map(|v| flow.root[v]);
-            other != inner && other != outer && origin(other) == origin(inner)
-        };
-        let beside = flow.reach(product).nodes.iter().any(|id| {
-            flow.wires.nodes[*id].op == "Add"
-                && flow
-                    .carried(*id)
-                    .iter()
-                    .any(|v| flow.site(flow.root[*v]).is_some_and(same_input))
-        });
-        if small && linear && beside {
+        let linear = !passes_activation(flow, &flow.sources(site.input).nodes);
+        if small && linear && is_beside_another(flow, inner, outer) {
             roles[inner] = Role::LowRank;
             roles[outer] = Role::LowRank;
         }
     }
 }
 
-/// Marks what feeds a TopK: the routers of a mixture of experts.
-pub(super) fn assign_routers(
-    flow: &Flow,
-    sites: &[Site],
-    products: &[Option<Value>],
-    roles: &mut [Role],
-) {
-    for (index, site) in sites.iter().enumerate() {
-        let (Role::Other, Some(product)) = (roles[index], products[index]) else { continue };
-        let picks = |id: &NodeId| matches!(flow.wires.nodes[*id].op, "TopK" | "ArgMax");
-        let reach = flow.reach(product);
-        if site.out_features < site.in_features && !reach.output && reach.nodes.iter().any(picks) {
-            roles[index] = Role::Router;
-        }
-    }
+/// Whether `outer`'s product is added to that of a third site, which reads what `inner` reads.
+fn is_beside_another(flow: &Flow, inner: usize, outer: usize) -> bool {
+    let origin = |site: usize| flow.root[flow.wires.sites[site].input];
+    let third = |value: &Value| {
+        let site = flow.site(flow.root[*value]);
+        site.is_some_and(|s| s != inner && s != outer && origin(s) == origin(inner))
+    };
+    flow.reach(flow.wires.sites[outer].product)
+        .nodes
+        .iter()
+        .any(|id| flow.wires.nodes[*id].op == "Add" && flow.carried(*id).iter().any(third))
+}
+
+/// The sites of one gated MLP, by index.
+pub(super) struct Gated {
+    gate: usize,
+    /// The same as `gate` where the two are packed.
+    up: usize,
+    downs: Vec<usize>,
 }
 
 /// Gives the sites around every product of a gate and what it gates their roles.
-pub(super) fn assign_gated(flow: &Flow, products: &[Option<Value>], roles: &mut [Role]) {
+pub(super) fn assign_gated(flow: &Flow, roles: &mut [Role]) -> Vec<Gated> {
+    let mut found = Vec::new();
     for (id, node) in flow.wires.nodes.iter().enumerate() {
         let ("Mul", [left, right], Some(product)) = (node.op, flow.carried(id), node.output(0))
         else {
@@ -69,44 +57,34 @@ pub(super) fn assign_gated(flow: &Flow, products: &[Option<Value>], roles: &mut 
         if flow.level[*left] != Level::Hidden || flow.stop[product].is_some() {
             continue;
         }
-        let Some(pair) = gate_and_up(flow, *left, *right, products, roles) else { continue };
+        let Some((gate, up)) = gate_and_up(flow, *left, *right, roles) else { continue };
         let downs = flow.reach(product).sites;
-        let free = |site: &usize| roles[*site] == Role::Other;
-        if downs.is_empty() || !downs.iter().all(free) {
+        if downs.is_empty() || downs.iter().any(|down| roles[*down] != Role::Other) {
             continue;
         }
-        match pair {
-            (gate, up) if gate == up => roles[gate] = Role::GateUp,
-            (gate, up) => (roles[gate], roles[up]) = (Role::Gate, Role::Up),
+        if gate == up {
+            roles[gate] = Role::GateUp;
+        } else {
+            (roles[gate], roles[up]) = (Role::Gate, Role::Up);
         }
-        downs.into_iter().for_each(|down| roles[down] = Role::Down);
+        downs.iter().for_each(|down| roles[*down] = Role::Down);
+        found.push(Gated { gate, up, downs });
     }
+    found
 }
 
 /// The sites of the two factors of a product, if these are two projections or two parts of one.
-fn gate_and_up(
-    flow: &Flow,
-    left: Value,
-    right: Value,
-    products: &[Option<Value>],
-    roles: &[Role],
-) -> Option<(usize, usize)> {
+fn gate_and_up(flow: &Flow, left: Value, right: Value, roles: &[Role]) -> Option<(usize, usize)> {
     let (left, right) = (parts(flow, left, roles)?, parts(flow, right, roles)?);
     if left.iter().any(|part| right.contains(part)) {
         return None;
     }
-    let only = |parts: &[(usize, Part)]| {
-        let (site, _) = *parts.first()?;
-        parts.iter().all(|p| p.0 == site).then_some(site)
-    };
-    let (left, right) = (only(&left)?, only(&right)?);
+    let (left, right) = (only_site(&left)?, only_site(&right)?);
     if roles[left] != Role::Other || roles[right] != Role::Other {
         return None;
     }
-    let activated = |site: usize| {
-        products[site]
-            .is_some_and(|v| flow.reach(v).nodes.iter().any(|id| is_activation(flow, *id)))
-    };
+    let activated =
+        |site: usize| passes_activation(flow, &flow.reach(flow.wires.sites[site].product).nodes);
     let swap = activated(right) && !activated(left);
     Some(if swap { (right, left) } else { (left, right) })
 }
@@ -114,7 +92,12 @@ fn gate_and_up(
 /// What a value takes of a site's product: all, or the output of a cut.
 type Part = Option<(NodeId, usize)>;
 
-/// The parts of sites' products that a value is made of, or nothing if there is something else in it.
+fn only_site(parts: &[(usize, Part)]) -> Option<usize> {
+    let (site, _) = *parts.first()?;
+    parts.iter().all(|part| part.0 == site).then_some(site)
+}
+
+/// The parts of sites' products that a value is made of; none if there is anything else in it.
 fn parts(flow: &Flow, value: Value, roles: &[Role]) -> Option<Vec<(usize, Part)>> {
     let mut found = Vec::new();
     let mut stack = vec![(value, None)];
@@ -131,54 +114,114 @@ fn parts(flow: &Flow, value: Value, roles: &[Role]) -> Option<Vec<(usize, Part)>
         if flow.carried(id).is_empty() {
             return None;
         }
-        let cut = matches!(node.op, "Split" | "Slice" | "Gather" | "GatherND");
+        let cuts = matches!(node.op, "Split" | "Slice" | "Gather" | "GatherND");
         let index = node.outputs.iter().position(|o| *o == Some(value)).unwrap_or_default();
-        let part = if cut { Some((id, index)) } else { part };
+        let part = if cuts { Some((id, index)) } else { part };
         stack.extend(flow.carried(id).iter().map(|v| (*v, part)).filter(|s| seen.insert(*s)));
     }
-    (!found.is_empty()).then_some(found)
+    Some(found)
 }
 
 /// Gives the two sites around a plain activation their roles.
 ///
 /// What tells a block from a dense layer of a head: its result joins the residual stream, or at least
 /// widens and comes back to the width it had.
-pub(super) fn assign_plain(
-    flow: &Flow,
-    sites: &[Site],
-    inputs: &[Option<Value>],
-    products: &[Option<Value>],
-    roles: &mut [Role],
-) {
-    for second in 0..sites.len() {
-        let (Role::Other, Some(input), Some(product)) =
-            (roles[second], inputs[second], products[second])
-        else {
-            continue;
-        };
-        let sources = flow.sources(input);
-        let ends: Option<Vec<usize>> = sources.ends.iter().map(|v| flow.site(*v)).collect();
-        let mut ends = ends.unwrap_or_default();
-        ends.retain(|site| roles[*site] != Role::LowRank);
-        let [first] = ends[..] else { continue };
-        if roles[first] != Role::Other || !sources.nodes.iter().any(|id| is_activation(flow, *id)) {
+pub(super) fn assign_plain(flow: &Flow, roles: &mut [Role]) {
+    let sites = &flow.wires.sites;
+    for (second, site) in sites.iter().enumerate() {
+        let Some(first) = activated_site(flow, site, roles) else { continue };
+        if roles[second] != Role::Other || roles[first] != Role::Other {
             continue;
         }
         let (wide, narrow) = (sites[first].out_features, sites[first].in_features);
-        let returns = wide > narrow && sites[second].out_features == narrow;
-        if returns || flow.reach(product).stream {
+        let returns = wide > narrow && site.out_features == narrow;
+        if returns || flow.reach(site.product).stream {
             roles[first] = Role::Fc1;
             roles[second] = Role::Fc2;
         }
     }
 }
 
-/// Whether the node is, or is the heart of, an activation function.
-fn is_activation(flow: &Flow, id: NodeId) -> bool {
-    let node = &flow.wires.nodes[id];
-    match node.op {
+/// The one site that another reads through an activation.
+fn activated_site(flow: &Flow, site: &Projection, roles: &[Role]) -> Option<usize> {
+    let sources = flow.sources(site.input);
+    let mut ends: Vec<usize> = sources.ends.iter().map(|v| flow.site(*v)).collect::<Option<_>>()?;
+    ends.retain(|end| roles[*end] != Role::LowRank);
+    match ends[..] {
+        [only] if passes_activation(flow, &sources.nodes) => Some(only),
+        _ => None,
+    }
+}
+
+/// Marks routers, which choose among experts. Gives the values that they have a say in.
+pub(super) fn assign_routers(flow: &Flow, roles: &mut [Role]) -> HashSet<Value> {
+    let mut routed = HashSet::new();
+    for (role, site) in roles.iter_mut().zip(&flow.wires.sites) {
+        if *role == Role::Other && site.out_features < site.in_features && picks(flow, site) {
+            let influence = flow.influence(site.product);
+            if decides(flow, &influence) {
+                *role = Role::Router;
+                routed.extend(influence);
+            }
+        }
+    }
+    routed
+}
+
+/// Marks the gated MLPs that a router chooses.
+pub(super) fn assign_experts(
+    flow: &Flow,
+    mlps: &[Gated],
+    routed: &HashSet<Value>,
+    roles: &mut [Role],
+) {
+    for Gated { gate, up, downs } in mlps {
+        if !is_chosen(flow, *gate, routed)
+            && !downs.iter().any(|down| is_weighed(flow, *down, routed))
+        {
+            continue;
+        }
+        if gate != up {
+            (roles[*gate], roles[*up]) = (Role::ExpertGate, Role::ExpertUp);
+        }
+        downs.iter().for_each(|down| roles[*down] = Role::ExpertDown);
+    }
+}
+
+/// Whether the largest of the site's outputs are picked.
+fn picks(flow: &Flow, site: &Projection) -> bool {
+    let reached = flow.reach(site.product).nodes;
+    reached.iter().any(|id| matches!(flow.wires.nodes[*id].op, "TopK" | "ArgMax"))
+}
+
+/// Whether a stop is computed from one of the values.
+fn decides(flow: &Flow, values: &HashSet<Value>) -> bool {
+    let readers = values.iter().flat_map(|v| &flow.wires.readers[*v]);
+    let mut outputs = readers.flat_map(|id| flow.wires.nodes[*id].outputs.iter().flatten());
+    outputs.any(|v| flow.stop[*v].is_some())
+}
+
+/// Whether a router chose what the site reads.
+fn is_chosen(flow: &Flow, site: usize, routed: &HashSet<Value>) -> bool {
+    let way = flow.sources(flow.wires.sites[site].input).nodes;
+    let mut values = way.iter().flat_map(|id| flow.wires.nodes[*id].outputs.iter().flatten());
+    values.any(|v| routed.contains(v))
+}
+
+/// Whether a router weighs what comes of the site.
+fn is_weighed(flow: &Flow, site: usize, routed: &HashSet<Value>) -> bool {
+    flow.reach(flow.wires.sites[site].product).nodes.iter().any(|id| {
+        let inputs = flow.carried(*id);
+        let said = inputs.iter().filter(|v| routed.contains(v)).count();
+        flow.wires.nodes[*id].op == "Mul" && said > 0 && said < inputs.len()
+    })
+}
+
+/// Whether one of the nodes is, or is the heart of, an activation function.
+fn passes_activation(flow: &Flow, nodes: &[NodeId]) -> bool {
+    nodes.iter().any(|id| match flow.wires.nodes[*id].op {
         "Sigmoid" | "Tanh" | "Erf" | "Relu" | "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Celu"
         | "Softplus" | "Softsign" | "HardSigmoid" | "HardSwish" | "Mish" | "Swish" | "Silu" => true,
         op => op.ends_with("Gelu"),
-    }
+    })
 }

@@ -17,9 +17,19 @@ pub(super) struct Wires<'m> {
     /// Computed from stored data and from shapes alone.
     pub constant: Vec<bool>,
     pub is_output: Vec<bool>,
+    pub sites: Vec<Projection>,
     /// The index of the site that a node is.
     pub site_at: Vec<Option<usize>>,
     numbers: HashMap<&'m str, Value>,
+}
+
+/// A site with its values as numbers.
+pub(super) struct Projection {
+    pub node: NodeId,
+    pub input: Value,
+    pub product: Value,
+    pub in_features: usize,
+    pub out_features: usize,
 }
 
 pub(super) struct Node<'m> {
@@ -39,6 +49,7 @@ impl<'m> Wires<'m> {
             readers: Vec::new(),
             constant: Vec::new(),
             is_output: Vec::new(),
+            sites: Vec::with_capacity(sites.len()),
             site_at: vec![None; graph.node.len()],
             numbers: HashMap::new(),
         };
@@ -50,16 +61,23 @@ impl<'m> Wires<'m> {
             let value = wires.intern(output.name());
             wires.is_output[value] = true;
         }
-        for name in constants(view) {
-            if let Some(&value) = wires.numbers.get(name) {
-                wires.constant[value] = true;
-            }
-        }
         for (index, site) in sites.iter().enumerate() {
-            wires.intern(site.input);
-            wires.intern(site.output);
+            let projection = Projection {
+                node: site.node,
+                input: wires.intern(site.input),
+                product: wires.intern(site.output),
+                in_features: site.in_features,
+                out_features: site.out_features,
+            };
+            wires.sites.push(projection);
             if let Some(slot) = wires.site_at.get_mut(site.node) {
                 slot.get_or_insert(index);
+            }
+        }
+        let products = sites.iter().map(|site| site.output).collect();
+        for name in constants(view, &products) {
+            if let Some(&value) = wires.numbers.get(name) {
+                wires.constant[value] = true;
             }
         }
         wires
@@ -98,11 +116,6 @@ impl<'m> Wires<'m> {
         value
     }
 
-    /// The number of a value that a node or a site names.
-    pub fn value(&self, name: &str) -> Option<Value> {
-        self.numbers.get(name).copied()
-    }
-
     pub fn len(&self) -> usize {
         self.producer.len()
     }
@@ -121,7 +134,7 @@ impl<'m> Wires<'m> {
             "Gather" | "GatherElements" | "GatherND" if lookup => &[1],
             "Gather" | "GatherElements" | "GatherND" | "Reshape" | "Expand" | "Slice" | "Tile"
             | "Pad" | "Unsqueeze" | "Squeeze" | "Split" | "SplitToSequence" | "TopK" | "Trilu"
-            | "CumSum" | "OneHot" | "Resize" | "RotaryEmbedding" | "Clip" => &[0],
+            | "CumSum" | "OneHot" | "Resize" | "RotaryEmbedding" | "Clip" | "CastLike" => &[0],
             "Where" => &[1, 2],
             "ScatterND" | "ScatterElements" | "Scatter" => &[0, 2],
             _ => return node.reads().filter(|v| !self.constant[*v]).collect(),
@@ -169,16 +182,23 @@ impl Node<'_> {
 }
 
 /// The values of a graph and of those around it that need no graph input, other than its shape.
-fn constants<'m>(view: &View<'m>) -> HashSet<&'m str> {
-    let mut known = view.outer().map(constants).unwrap_or_default();
+///
+/// A site's product is none of them, even where the activation is a stored table (relative positions).
+fn constants<'m>(view: &View<'m>, products: &HashSet<&str>) -> HashSet<&'m str> {
+    let mut known = view.outer().map(|outer| constants(outer, products)).unwrap_or_default();
     let graph = view.graph();
     known.extend(graph.initializer.iter().map(|t| t.name()));
     known.extend(graph.sparse_initializer.iter().filter_map(|t| Some(t.values.as_ref()?.name())));
     for node in &graph.node {
-        let shape_only = matches!(node.op_type(), "Shape" | "Size");
-        let mut reads = node.input.iter().map(String::as_str).chain(captured(node));
-        if shape_only || reads.all(|name| name.is_empty() || known.contains(name)) {
-            known.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
+        let content = match node.op_type() {
+            "Shape" | "Size" => 0,
+            "CastLike" => 1,
+            _ => node.input.len(),
+        };
+        let mut reads = node.input.iter().take(content).map(String::as_str).chain(captured(node));
+        if reads.all(|name| name.is_empty() || known.contains(name)) {
+            let outputs = node.output.iter().map(String::as_str);
+            known.extend(outputs.filter(|name| !name.is_empty() && !products.contains(name)));
         }
     }
     known

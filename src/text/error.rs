@@ -7,9 +7,9 @@ use std::fmt;
 /// `Display` shows the place, the message and the line with a caret under the fault:
 ///
 /// ```text
-/// line 2, column 18: expected `,` or `)`, found the name `w`
+/// line 1, column 20: expected `,` or `)`, found the name `z`
 ///   |
-/// 2 | y = MatMul(x, q, w z)
+/// 1 | y = MatMul(x, q, w z)
 ///   |                    ^
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl fmt::Display for ParseError {
             .collect();
         writeln!(f, "line {}, column {}: {}", self.line, self.column, self.message)?;
         writeln!(f, "{margin} |")?;
-        writeln!(f, "{number} | {}", self.excerpt)?;
+        writeln!(f, "{}", format!("{number} | {}", self.excerpt).trim_end())?;
         write!(f, "{margin} | {indent}^")
     }
 }

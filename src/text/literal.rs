@@ -70,16 +70,16 @@ impl Form {
             Form::Half | Form::Brain if is_integer(literal) => integer(literal, 16, false),
             Form::Half => {
                 let value = f16::from_f64(float(literal)?);
-                in_range(literal, value.is_infinite()).map(|()| value.to_bits().into())
+                in_range(literal, value.is_infinite(), value.to_bits().into())
             }
             Form::Brain => {
                 let value = bf16::from_f64(float(literal)?);
-                in_range(literal, value.is_infinite()).map(|()| value.to_bits().into())
+                in_range(literal, value.is_infinite(), value.to_bits().into())
             }
             Form::Single => single(literal).map(|value| value.to_bits().into()),
             Form::Double => {
                 let value: f64 = float(literal)?;
-                in_range(literal, value.is_infinite()).map(|()| value.to_bits())
+                in_range(literal, value.is_infinite(), value.to_bits())
             }
         }
     }
@@ -155,7 +155,7 @@ pub(super) fn float_literal(value: f32) -> String {
 /// The single-precision value of a literal, or why it has none.
 pub(super) fn single(literal: &str) -> Result<f32, String> {
     let value: f32 = float(literal)?;
-    in_range(literal, value.is_infinite()).map(|()| value)
+    in_range(literal, value.is_infinite(), value)
 }
 
 /// Whether a literal is written as an integer.
@@ -181,10 +181,11 @@ fn float<T: FromStr>(literal: &str) -> Result<T, String> {
     literal.parse().map_err(|_| format!("expected a number, found {literal}"))
 }
 
-fn in_range(literal: &str, infinite: bool) -> Result<(), String> {
+/// The value, unless it is infinite only because the literal is too large.
+fn in_range<T>(literal: &str, infinite: bool, value: T) -> Result<T, String> {
     match infinite && !is_number_word(literal.trim_start_matches('-')) {
         true => Err(format!("{literal} is too large for its type")),
-        false => Ok(()),
+        false => Ok(value),
     }
 }
 

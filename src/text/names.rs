@@ -103,19 +103,21 @@ pub(super) fn is_number_word(name: &str) -> bool {
     ["inf", "infinity", "nan"].iter().any(|word| name.eq_ignore_ascii_case(word))
 }
 
-/// Whether a name can stand without quotes wherever a name can stand.
+/// Whether a name can stand without quotes: a letter or `_`, then letters, digits and `_`.
 pub(super) fn is_bare(name: &str) -> bool {
     let mut characters = name.chars();
-    let starts = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    starts
+    characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !is_type_word(name)
-        && !is_number_word(name)
 }
 
 /// A name as the syntax has it: bare, or in quotes.
 pub(super) fn name(name: &str) -> Cow<'_, str> {
     if is_bare(name) { Cow::Borrowed(name) } else { Cow::Owned(quoted(name)) }
+}
+
+/// A name where a type or a number could stand too: in quotes if it would be read as one.
+pub(super) fn distinct_name(text: &str) -> Cow<'_, str> {
+    if is_type_word(text) || is_number_word(text) { Cow::Owned(quoted(text)) } else { name(text) }
 }
 
 /// A text in quotes. A backslash takes what follows it as it is; line breaks need none.

@@ -190,6 +190,9 @@ impl<'t> Parser<'t> {
         self.expect("{")?;
         let mut nodes = Vec::new();
         while !self.take("}")? {
+            if self.token == Token::End {
+                return Err(self.expected("a node or `}`"));
+            }
             nodes.push(self.node()?);
         }
         Ok(nodes)

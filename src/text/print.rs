@@ -3,7 +3,7 @@
 use super::{
     data::{self, Data, list},
     literal::float_literal,
-    names::{attribute_type_name, element_type_name, is_bare, name, quoted},
+    names::{attribute_type_name, distinct_name, element_type_name, is_bare, name, quoted},
     table::{Row, Widths},
 };
 use crate::proto::{
@@ -49,6 +49,11 @@ pub fn function(function: &FunctionProto, style: Style) -> String {
 /// A node's text: one line unless it holds graphs, without a line break at its end.
 pub fn node(node: &NodeProto, style: Style) -> String {
     Printer::print(style, |printer| printer.node(node))
+}
+
+/// An attribute's text, as it stands among a node's: `axes = [0, 1]`.
+pub fn attribute(attribute: &AttributeProto, style: Style) -> String {
+    Printer::print(style, |printer| printer.attribute(attribute))
 }
 
 /// A graph's name, inputs and outputs.
@@ -122,24 +127,6 @@ impl Style {
     fn bytes(self, bytes: &[u8]) -> String {
         self.text(&String::from_utf8_lossy(bytes))
     }
-
-    /// A constant's type, name and data.
-    fn tensor(self, tensor: &TensorProto) -> String {
-        let mut text = element_type_with_shape(tensor);
-        if !tensor.name().is_empty() {
-            text += &format!(" {}", name(tensor.name()));
-        }
-        let data = Data::of(tensor);
-        text += match data {
-            Data::External(_) if tensor.name().is_empty() => " = ",
-            _ => " ",
-        };
-        match self {
-            Style::Short { literals } if data.exceeds(literals) => text += &data.digest(),
-            _ => data.write(&mut text, self != Style::Full),
-        }
-        text
-    }
 }
 
 /// Literals of the largest tensor that [`Style::SHORT`] writes out.
@@ -187,20 +174,23 @@ impl Printer {
         self.header(&function_header(function, self.style));
         self.push(&name(function.name()));
         self.push(" ");
+        self.function_attributes(function);
+        for (open, values) in [("(", &function.input), (" => (", &function.output)] {
+            self.list([open, ")"], values, |printer, value| printer.push(&distinct_name(value)));
+        }
+        self.section(function.value_info.iter().map(value_text), ",");
+        self.body(&function.node, |_| None);
+    }
+
+    /// Attributes without a default by name, then those with one.
+    fn function_attributes(&mut self, function: &FunctionProto) {
         let style = self.style;
         let plain = function.attribute.iter().map(|attribute| name(attribute).into_owned());
-        let defaults = function
-            .attribute_proto
-            .iter()
-            .map(|attribute| Self::print(style, |printer| printer.attribute(attribute)));
-        let mut attributes = plain.chain(defaults).peekable();
-        if attributes.peek().is_some() {
+        let defaults = function.attribute_proto.iter().map(|value| attribute(value, style));
+        let attributes: Vec<_> = plain.chain(defaults).collect();
+        if !attributes.is_empty() {
             self.list(["<", "> "], attributes, |printer, attribute| printer.push(&attribute));
         }
-        self.names(["(", ")"], &function.input);
-        self.names([" => (", ")"], &function.output);
-        self.section(&function.value_info.iter().map(value_text).collect::<Vec<_>>(), ",");
-        self.body(&function.node, |_| None);
     }
 
     /// A graph; the outermost one has its tensors in columns and types beside its nodes.
@@ -209,53 +199,56 @@ impl Printer {
         match self.style {
             Style::Full => {
                 let tensors = graph.initializer.iter().map(stored_text);
-                let items: Vec<_> =
-                    tensors.chain(graph.value_info.iter().map(value_text)).collect();
-                self.section(&items, ",");
+                self.section(tensors.chain(graph.value_info.iter().map(value_text)), ",");
+                self.body(&graph.node, |_| None);
             }
             Style::Short { literals } => {
                 let tensors = graph.initializer.iter();
                 let rows: Vec<_> = tensors.map(|tensor| Row::of(tensor, literals)).collect();
                 let widths = if outermost { Widths::of(&rows) } else { Widths::default() };
-                let mut items: Vec<_> = rows.iter().map(|row| row.text(widths)).collect();
-                items.extend(graph.sparse_initializer.iter().map(sparse_text));
-                self.section(&items, "");
+                let stored = rows.iter().map(|row| row.text(widths));
+                self.section(stored.chain(graph.sparse_initializer.iter().map(sparse_text)), "");
+                let types = if outermost { value_types(graph) } else { HashMap::new() };
+                self.body(&graph.node, |node| output_types(node, &types));
             }
         }
-        let annotated = outermost && self.style != Style::Full;
-        let types = if annotated { value_types(graph) } else { HashMap::new() };
-        self.body(&graph.node, |node| output_types(node, &types));
     }
 
     fn signature(&mut self, graph: &GraphProto) {
         let inputs: Vec<_> = graph.input.iter().map(value_text).collect();
         let outputs: Vec<_> = graph.output.iter().map(value_text).collect();
-        let name = name(graph.name());
+        let name = distinct_name(graph.name());
         let line = format!("{name} ({}) => ({})", inputs.join(", "), outputs.join(", "));
         if line.chars().count() <= WIDTH {
             return self.push(&line);
         }
         self.push(&name);
-        self.block([" (", ")"], &inputs, ",");
+        self.block([" (", ")"], inputs, ",");
         self.push(" =>");
-        self.block([" (", ")"], &outputs, ",");
+        self.block([" (", ")"], outputs, ",");
     }
 
     /// The part in `<` and `>` between a signature and the nodes, if it has anything in it.
-    fn section(&mut self, items: &[String], separator: &str) {
-        if !items.is_empty() {
+    fn section(&mut self, items: impl Iterator<Item = String>, separator: &str) {
+        let mut items = items.peekable();
+        if items.peek().is_some() {
             self.block([" <", ">"], items, separator);
         }
     }
 
     /// Items in brackets, each on a line of its own.
-    fn block(&mut self, [open, close]: [&str; 2], items: &[String], separator: &str) {
+    fn block(
+        &mut self,
+        [open, close]: [&str; 2],
+        items: impl IntoIterator<Item = String>,
+        separator: &str,
+    ) {
         self.push(open);
         self.indent += 1;
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in items.into_iter().enumerate() {
             self.push(if index > 0 { separator } else { "" });
             self.line();
-            self.push(item);
+            self.push(&item);
         }
         self.indent -= 1;
         self.line();
@@ -293,8 +286,7 @@ impl Printer {
         if !node.name().is_empty() {
             self.push(&format!("[{}] ", name(node.name())));
         }
-        self.names(["", " "], &node.output);
-        self.push("= ");
+        self.names(["", if node.output.is_empty() { "= " } else { " = " }], &node.output);
         if !node.domain().is_empty() {
             self.push(&format!("{}.", dotted(node.domain())));
         }
@@ -303,8 +295,7 @@ impl Printer {
             self.push(&format!(":{}", name(node.overload())));
         }
         // Graphs go last, so that the inputs stay beside the operator.
-        let holds_graphs = node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
-        match (node.attribute.is_empty(), holds_graphs) {
+        match (node.attribute.is_empty(), holds_graphs(node)) {
             (true, _) => self.names(["(", ")"], &node.input),
             (false, true) => {
                 self.names(["(", ")"], &node.input);
@@ -387,8 +378,21 @@ impl Printer {
         self.push(&self.style.bytes(text));
     }
 
+    /// A constant's type, name and data.
     fn tensor(&mut self, tensor: &TensorProto) {
-        self.push(&self.style.tensor(tensor));
+        self.push(&stored_type(tensor.data_type(), &tensor.dims));
+        self.push(" ");
+        if !tensor.name().is_empty() {
+            self.push(&format!("{} ", name(tensor.name())));
+        }
+        let data = Data::of(tensor);
+        if tensor.name().is_empty() && matches!(data, Data::External(_)) {
+            self.push("= ");
+        }
+        match self.style {
+            Style::Short { literals } if data.exceeds(literals) => self.push(&data.digest()),
+            style => data.write(&mut self.out, style != Style::Full),
+        }
     }
 
     fn inner_graph(&mut self, graph: &GraphProto) {
@@ -402,6 +406,10 @@ impl Printer {
 
 /// Stands for what the syntax can't hold.
 const ELLIPSIS: &str = "…";
+
+fn holds_graphs(node: &NodeProto) -> bool {
+    node.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty())
+}
 
 /// The attribute's type, or where it names none, that of the value it holds.
 fn attribute_kind(attribute: &AttributeProto) -> AttributeType {
@@ -452,31 +460,33 @@ fn value_text(value: &ValueInfoProto) -> String {
         Some(declared) if declared.value.is_some() => {
             format!("{} {}", type_text(declared), name(value.name()))
         }
-        _ => name(value.name()).into_owned(),
+        _ => distinct_name(value.name()).into_owned(),
     }
 }
 
 /// An initializer with all its data.
 fn stored_text(tensor: &TensorProto) -> String {
-    let mut text = format!("{} {} = ", element_type_with_shape(tensor), name(tensor.name()));
+    let mut text =
+        format!("{} {} = ", stored_type(tensor.data_type(), &tensor.dims), name(tensor.name()));
     Data::of(tensor).write(&mut text, false);
     text
 }
 
 /// A remark in place of a sparse tensor, which the syntax lacks.
-pub(super) fn sparse_text(tensor: &SparseTensorProto) -> String {
-    let values = tensor.values.clone().unwrap_or_default();
-    let dense = TensorProto { dims: tensor.dims.clone(), ..values.clone() };
+pub(super) fn sparse_text(sparse: &SparseTensorProto) -> String {
+    let none = TensorProto::default();
+    let values = sparse.values.as_ref().unwrap_or(&none);
+    let declared = stored_type(values.data_type(), &sparse.dims);
     let count = values.dims.first().copied().unwrap_or_default();
-    let declared = element_type_with_shape(&dense);
-    format!("# sparse_tensor({declared}) {}: {count} values", name(values.name()))
+    let digest = Data::of(values).digest();
+    format!("# sparse_tensor({declared}) {}: {count} values {digest}", name(values.name()))
 }
 
 /// `float[2, 3]`: the type of a stored tensor.
-pub(super) fn element_type_with_shape(tensor: &TensorProto) -> String {
-    let mut text = element_type_name(tensor.data_type()).to_owned();
-    if !tensor.dims.is_empty() {
-        list(&mut text, String::push_str, ["[", "]"], &tensor.dims, |out, size| {
+pub(super) fn stored_type(data_type: i32, dims: &[i64]) -> String {
+    let mut text = element_type_name(data_type).to_owned();
+    if !dims.is_empty() {
+        list(&mut text, String::push_str, ["[", "]"], dims, |out, size| {
             out.push_str(&size.to_string());
         });
     }
@@ -533,8 +543,11 @@ fn value_types(graph: &GraphProto) -> HashMap<&str, &TypeProto> {
     values.filter_map(|value| Some((value.name(), value.r#type.as_ref()?))).collect()
 }
 
-/// The types of a node's outputs, if any is known.
+/// The types of a node's outputs, if any is known; graphs say themselves what they give.
 fn output_types(node: &NodeProto, types: &HashMap<&str, &TypeProto>) -> Option<String> {
+    if holds_graphs(node) {
+        return None;
+    }
     let known = |output: &String| types.get(output.as_str());
     node.output.iter().any(|output| known(output).is_some()).then(|| {
         let texts =

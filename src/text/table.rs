@@ -1,6 +1,6 @@
 //! Stored tensors as rows with aligned columns.
 
-use super::{data::Data, names::name, print::element_type_with_shape};
+use super::{data::Data, names::name, print::stored_type};
 use crate::proto::TensorProto;
 
 /// A tensor in the short style: `float[256, 64] w1  64 KiB  #5f1c9a02`.
@@ -14,7 +14,8 @@ pub(super) struct Row {
 impl Row {
     /// Data of at most so many literals are shown themselves.
     pub fn of(tensor: &TensorProto, literals: usize) -> Self {
-        let declaration = format!("{} {}", element_type_with_shape(tensor), name(tensor.name()));
+        let declaration =
+            format!("{} {}", stored_type(tensor.data_type(), &tensor.dims), name(tensor.name()));
         let data = Data::of(tensor);
         let (number, unit) = data.size().map_or_else(Default::default, size);
         let mut content = String::new();

@@ -1,9 +1,9 @@
 //! Operators that compute each element from the elements in its place, with broadcasting.
 
 use super::call::{Call, Limit, Reason, type_name};
-use super::layout;
 use crate::array::{Array, Element, Elements, Wide, for_any};
-use ndarray::{ArrayViewD, Axis, Zip};
+use half::{bf16, f16};
+use ndarray::{ArrayViewD, Zip};
 
 type Outcome = Result<Array, Reason>;
 
@@ -230,7 +230,6 @@ float_operator!(tanh, tanh);
 float_operator!(reciprocal, recip);
 float_operator!(floor, floor);
 float_operator!(ceil, ceil);
-float_operator!(round, round_ties_even);
 binary_operator!(add, Number::add);
 binary_operator!(sub, Number::sub);
 binary_operator!(mul, Number::mul);
@@ -266,6 +265,24 @@ pub fn is_nan(call: &mut Call) -> Outcome {
     }
 }
 
+pub fn round(call: &mut Call) -> Outcome {
+    match call.take(0)? {
+        Array::F32(x) => Ok(Array::F32(x.mapv_into(round_half_even))),
+        Array::F64(x) => Ok(Array::F64(x.mapv_into(f64::round_ties_even))),
+        other => Err(no_such(&other)),
+    }
+}
+
+/// `f32::round_ties_even`, which is a call for each element unless the CPU is known to have an instruction for it.
+///
+/// Where floats are 1 apart, adding rounds to an integer, half to even.
+#[inline]
+fn round_half_even(x: f32) -> f32 {
+    const ONE_APART: f32 = 8_388_608.0;
+    let shift = ONE_APART.copysign(x);
+    if x.abs() < ONE_APART { ((x + shift) - shift).copysign(x) } else { x }
+}
+
 pub fn not(call: &mut Call) -> Outcome {
     match_types!([Bool], call.take(0)?, x => x.mapv_into(|e| !e))
 }
@@ -299,46 +316,43 @@ pub fn pow(call: &mut Call) -> Outcome {
     })
 }
 
-/// The lower bound first, so that the upper one wins where they cross.
+/// The lower bound first, so that the upper one wins where they cross. A bound left out is the type's last finite
+/// number, as ONNX says; NaN stays.
 pub fn clip(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
-    let low = bound(call, 1, "min", &x)?;
-    let high = bound(call, 2, "max", &x)?;
-    let limit = call.limit;
-    let x = match low {
-        Some(low) => numbers!((x, low), (a, b) => Element::wrap, zip(a, b, limit, clip_below))?,
-        None => x,
-    };
-    match high {
-        Some(high) => numbers!((x, high), (a, b) => Element::wrap, zip(a, b, limit, clip_above)),
-        None => numbers!(x, x => x),
+    macro_rules! clip_types {
+        ($($variant:ident $type:ident)+) => {
+            match x {
+                $(Array::$variant(x) => {
+                    let low = bound(call, 1, "min")?.unwrap_or($type::MIN);
+                    let high = bound(call, 2, "max")?.unwrap_or($type::MAX);
+                    Ok(Array::$variant(x.mapv_into(|e| between(e, low, high))))
+                })+
+                other => Err(no_such(&other)),
+            }
+        };
     }
+    clip_types!(F32 f32 F64 f64 F16 f16 BF16 bf16 I8 i8 I16 i16 I32 i32 I64 i64 U8 u8 U16 u16 U32 u32 U64 u64)
 }
 
-fn clip_below<T: Number>(x: T, low: T) -> T {
-    if x < low { low } else { x }
-}
-
-fn clip_above<T: Number>(x: T, high: T) -> T {
+#[inline]
+fn between<T: PartialOrd>(x: T, low: T, high: T) -> T {
+    let x = if x < low { low } else { x };
     if x > high { high } else { x }
 }
 
-/// A bound of `Clip` without axes: an input, or an attribute in old opsets.
-fn bound(call: &mut Call, index: usize, name: &str, x: &Array) -> Result<Option<Array>, Reason> {
-    let bound = match call.take_optional(index) {
-        Some(bound) => bound,
-        None => match call.float(name) {
-            Some(value) => Array::from_scalar(value),
-            None => return Ok(None),
-        },
+/// A bound of `Clip`: an input, or an attribute in old opsets.
+fn bound<T: Element>(call: &mut Call, index: usize, name: &str) -> Result<Option<T>, Reason> {
+    let Some(bound) = call.take_optional(index) else {
+        return Ok(call.float(name).map(|value| T::from_wide(Wide::Float(value.into()))));
     };
-    if bound.len() != 1 {
-        return Err(format!("its bound {name} has shape {:?}", bound.shape()));
+    match T::unwrap(&bound).filter(|elements| elements.len() == 1) {
+        Some(elements) => Ok(elements.first().copied()),
+        None => {
+            let (dtype, shape) = (type_name(bound.dtype() as i32), bound.shape());
+            Err(format!("its bound {name} is of type {dtype} and shape {shape:?}"))
+        }
     }
-    if bound.dtype() != x.dtype() {
-        return Err(mismatch(x, &bound));
-    }
-    layout::with_shape(bound, &[]).map(Some)
 }
 
 pub fn min(call: &mut Call) -> Outcome {
@@ -394,84 +408,6 @@ fn choose<T: Element>(
     let chosen =
         Zip::from(condition).and(yes).and(no).map_collect(|&c, &a, &b| if c { a } else { b });
     Ok(chosen.into_shared())
-}
-
-/// `(x - zero_point) · scale`, the difference in integers; the scale is one number, one per index of an axis,
-/// or one per block of an axis.
-pub fn dequantize_linear(call: &mut Call) -> Outcome {
-    let x = call.take(0)?;
-    let scale = match call.take(1)? {
-        Array::F32(scale) => scale,
-        other => return Err(no_such(&other)),
-    };
-    let rank = x.shape().len();
-    let axis =
-        if scale.len() == 1 && scale.ndim() < 2 { None } else { Some(call.axis(Some(1), rank)?) };
-    let block = call.int("block_size").unwrap_or(0);
-    let zero = match call.take_optional(2) {
-        Some(zero) if zero.dtype() != x.dtype() => return Err(mismatch(&x, &zero)),
-        Some(zero) if zero.shape() != scale.shape() => {
-            return Err(format!(
-                "its scale has shape {:?}, its zero point {:?}",
-                scale.shape(),
-                zero.shape()
-            ));
-        }
-        Some(zero) => {
-            for_any!(zero, z => along(z, x.shape(), axis, block)?.mapv(integer).into_shared())
-        }
-        None => ndarray::arr0(0).into_dyn().into_shared(),
-    };
-    let scale = along(scale, x.shape(), axis, block)?;
-    let shape = x.shape().to_vec();
-    call.limit.allow::<f32>(&shape)?;
-    let (scale, zero) = (broadcast(&scale, &shape)?, broadcast(&zero, &shape)?);
-    macro_rules! dequantize {
-        ($($variant:ident)+) => {
-            match x {
-                $(Array::$variant(x) => Zip::from(&x).and(scale).and(zero).map_collect(
-                    |&x, &scale, &zero| integer(x).wrapping_sub(zero) as f32 * scale,
-                ),)+
-                other => return Err(no_such(&other)),
-            }
-        };
-    }
-    Ok(Array::F32(dequantize!(I8 I16 I32 U8 U16).into_shared()))
-}
-
-fn integer<T: Element>(element: T) -> i64 {
-    i64::from_wide(element.widen())
-}
-
-/// Quantisation parameters in a form that broadcasts to `shape`.
-fn along<T: Element>(
-    parameters: Elements<T>,
-    shape: &[usize],
-    axis: Option<usize>,
-    block: i64,
-) -> Result<Elements<T>, Reason> {
-    let misfit =
-        |p: &Elements<T>| format!("its scale of shape {:?} does not fit {shape:?}", p.shape());
-    let Some(axis) = axis else {
-        return parameters.into_shape_with_order(vec![]).map_err(|e| e.to_string());
-    };
-    let length = shape[axis];
-    if block == 0 {
-        if parameters.ndim() != 1 || parameters.len() != length {
-            return Err(misfit(&parameters));
-        }
-        let mut broad = vec![1; shape.len()];
-        broad[axis] = length;
-        return parameters.into_shape_with_order(broad).map_err(|e| e.to_string());
-    }
-    let block = usize::try_from(block).map_err(|_| format!("its block_size is {block}"))?;
-    let mut expected = shape.to_vec();
-    expected[axis] = length.div_ceil(block);
-    if parameters.shape() != expected {
-        return Err(misfit(&parameters));
-    }
-    let blocks: Vec<usize> = (0..length).map(|i| i / block).collect();
-    Ok(parameters.select(Axis(axis), &blocks).into_shared())
 }
 
 fn pair(call: &mut Call) -> Result<(Array, Array), Reason> {

@@ -1,7 +1,7 @@
 //! The operators that the evaluator knows.
 
 use super::call::{Call, Reason};
-use super::{elementwise, layout, reduce};
+use super::{elementwise, layout, quantize, reduce};
 use crate::array::Array;
 use crate::proto::tensor_proto::DataType;
 
@@ -58,7 +58,7 @@ impl Operator {
             "Floor" => Arithmetic(elementwise::floor),
             "Ceil" => Arithmetic(elementwise::ceil),
             "Round" => Arithmetic(elementwise::round),
-            "Clip" => Arithmetic(elementwise::clip),
+            "Clip" => Layout(elementwise::clip),
             "Min" => Arithmetic(elementwise::min),
             "Max" => Arithmetic(elementwise::max),
             "Add" => Arithmetic(elementwise::add),
@@ -82,7 +82,8 @@ impl Operator {
             "BitwiseOr" => Layout(elementwise::bitwise_or),
             "BitwiseXor" => Layout(elementwise::bitwise_xor),
             "BitwiseNot" => Layout(elementwise::bitwise_not),
-            "DequantizeLinear" => Arithmetic(elementwise::dequantize_linear),
+            "DequantizeLinear" => Arithmetic(quantize::dequantize_linear),
+            "QuantizeLinear" => Arithmetic(quantize::quantize_linear),
 
             "ReduceSum" => Arithmetic(reduce::sum),
             "ReduceMean" => Arithmetic(reduce::mean),

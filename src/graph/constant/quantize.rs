@@ -1,0 +1,130 @@
+//! `QuantizeLinear` and `DequantizeLinear`.
+
+use super::call::{Call, Reason, type_name};
+use super::elementwise::{broadcast, mismatch, no_such};
+use crate::array::{Array, Element, Elements, for_any};
+use crate::proto::tensor_proto::DataType;
+use ndarray::{Axis, Zip};
+
+type Outcome = Result<Array, Reason>;
+
+/// `(x - zero_point) · scale`, the difference in integers.
+pub fn dequantize_linear(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let Steps { scale, zero, .. } = Steps::of(call, &x)?;
+    call.limit.allow::<f32>(x.shape())?;
+    let (scale, zero) = (broadcast(&scale, x.shape())?, broadcast(&zero, x.shape())?);
+    macro_rules! dequantize {
+        ($($variant:ident)+) => {
+            match &x {
+                $(Array::$variant(x) => Zip::from(x).and(scale).and(zero).map_collect(
+                    |&x, &scale, &zero| integer(x).wrapping_sub(zero) as f32 * scale,
+                ),)+
+                other => return Err(no_such(other)),
+            }
+        };
+    }
+    Ok(Array::F32(dequantize!(I8 I16 I32 U8 U16).into_shared()))
+}
+
+/// `round(x / scale) + zero_point`, half to even, saturated. The result has the zero point's type, else what the
+/// attribute `output_dtype` says, else `uint8`.
+pub fn quantize_linear(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let Steps { scale, zero, dtype } = Steps::of(call, &x)?;
+    let named = call.int("output_dtype").filter(|&t| t != 0).and_then(|t| i32::try_from(t).ok());
+    let dtype = dtype.map_or(named.unwrap_or(DataType::Uint8 as i32), |t| t as i32);
+    let Array::F32(x) = x else { return Err(no_such(&x)) };
+    call.limit.allow::<i16>(x.shape())?;
+    let (scale, zero) = (broadcast(&scale, x.shape())?, broadcast(&zero, x.shape())?);
+    macro_rules! quantize {
+        ($type:ident) => {
+            $type::wrap(
+                Zip::from(&x)
+                    .and(scale)
+                    .and(zero)
+                    .map_collect(|&x, &scale, &zero| {
+                        let code = f64::from((x / scale).round_ties_even()) + zero as f64;
+                        code.clamp($type::MIN.into(), $type::MAX.into()) as $type
+                    })
+                    .into_shared(),
+            )
+        };
+    }
+    Ok(match DataType::try_from(dtype) {
+        Ok(DataType::Int8) => quantize!(i8),
+        Ok(DataType::Uint8) => quantize!(u8),
+        Ok(DataType::Int16) => quantize!(i16),
+        Ok(DataType::Uint16) => quantize!(u16),
+        _ => return Err(format!("it quantises to {}", type_name(dtype))),
+    })
+}
+
+/// Scale and zero point in forms that broadcast to the shape of what they belong to.
+struct Steps {
+    scale: Elements<f32>,
+    zero: Elements<i64>,
+    /// The type of the zero point, where there is one.
+    dtype: Option<DataType>,
+}
+
+impl Steps {
+    /// One step for all elements, one per index of an axis, or one per block of an axis.
+    fn of(call: &mut Call, x: &Array) -> Result<Self, Reason> {
+        let scale = match call.take(1)? {
+            Array::F32(scale) => scale,
+            other => return Err(mismatch(x, &other)),
+        };
+        let zero = call.take_optional(2);
+        if let Some(zero) = zero.as_ref().filter(|zero| zero.shape() != scale.shape()) {
+            let (scale, zero) = (scale.shape(), zero.shape());
+            return Err(format!("its scale has shape {scale:?}, its zero point {zero:?}"));
+        }
+        let single = scale.len() == 1 && scale.ndim() < 2;
+        let axis = if single { None } else { Some(call.axis(Some(1), x.shape().len())?) };
+        let block = call.int("block_size").unwrap_or(0);
+        let dtype = zero.as_ref().map(Array::dtype);
+        let zero = match zero {
+            Some(zero) => for_any!(zero, z => z.mapv(integer).into_shared()),
+            None => Elements::zeros(scale.raw_dim()),
+        };
+        Ok(Steps {
+            scale: along(scale, x.shape(), axis, block)?,
+            zero: along(zero, x.shape(), axis, block)?,
+            dtype,
+        })
+    }
+}
+
+fn along<T: Element>(
+    steps: Elements<T>,
+    shape: &[usize],
+    axis: Option<usize>,
+    block: i64,
+) -> Result<Elements<T>, Reason> {
+    let Some(axis) = axis else {
+        return steps.into_shape_with_order(vec![]).map_err(|e| e.to_string());
+    };
+    let length = shape[axis];
+    let block = usize::try_from(block).map_err(|_| format!("its block_size is {block}"))?;
+    let mut expected = shape.to_vec();
+    match block {
+        0 => expected = vec![length],
+        block => expected[axis] = length.div_ceil(block),
+    }
+    if steps.shape() != expected {
+        return Err(format!("its scale of shape {:?} does not fit {shape:?}", steps.shape()));
+    }
+    if block > 0 {
+        let blocks: Vec<usize> = (0..length).map(|i| i / block).collect();
+        return Ok(steps.select(Axis(axis), &blocks).into_shared());
+    }
+    let mut broad = vec![1; shape.len()];
+    broad[axis] = length;
+    steps.into_shape_with_order(broad).map_err(|e| e.to_string())
+}
+
+#[inline]
+fn integer<T: Element>(element: T) -> i64 {
+    i64::from_wide(element.widen())
+}

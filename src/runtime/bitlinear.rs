@@ -1,0 +1,349 @@
+//! `bitonnx::BitLinear` as an operator of tract's.
+//!
+//! ```text
+//! node ─ build ─► Declared ─ wire ─► BitLinear ─ declutter ─► BitLinear with bias ─ codegen ─► Packed
+//! ```
+//!
+//! Codes and scale are constants, and become attributes of the operator: tract sees one input.
+
+use super::threads;
+use crate::kernels::{Activations, Element, Kernel, Product, Weights};
+use half::f16;
+use std::fmt;
+use tract_core::ops::{binary::TypedBinOp, math};
+use tract_hir::internal::*;
+use tract_onnx::{model::ParsingContext, pb::NodeProto};
+
+/// The operator's name in ONNX.
+pub(super) const NAME: &str = "BitLinear";
+
+/// Reads a node, for tract's registry of ONNX operators.
+pub(super) fn build(
+    _: &ParsingContext,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    ensure!(
+        node.domain == super::DOMAIN,
+        "BitLinear is of domain `{}`, not `{}`",
+        super::DOMAIN,
+        node.domain
+    );
+    let k: usize = node.get_attr("in_features")?;
+    let eps: f32 = node.get_attr_opt("eps")?.unwrap_or(1e-5);
+    ensure!(k > 0, "BitLinear: in_features is 0");
+    ensure!(eps > 0.0 && eps.is_finite(), "BitLinear: eps is {eps}");
+    Ok((expand(Declared { k, eps }), vec![]))
+}
+
+/// The node, before types and shapes are known: X `[..., k]`, codes `[n, ceil(k/4)]`, scale `[1]` or `[n]`.
+#[derive(Debug, Clone)]
+struct Declared {
+    k: usize,
+    eps: f32,
+}
+
+impl Expansion for Declared {
+    fn name(&self) -> StaticName {
+        NAME.into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_input_arity(inputs, 3)?;
+        check_output_arity(outputs, 1)?;
+        let [x, codes, scale] = [&inputs[0], &inputs[1], &inputs[2]];
+        let y = &outputs[0];
+        s.equals(&x.datum_type, &y.datum_type)?;
+        s.equals(&codes.datum_type, u8::datum_type())?;
+        s.equals(&codes.rank, 2)?;
+        s.equals(&codes.shape[1], self.k.div_ceil(4).to_dim())?;
+        s.equals(&scale.datum_type, f32::datum_type())?;
+        s.equals(&scale.rank, 1)?;
+        s.equals(&x.rank, &y.rank)?;
+        s.given(&x.rank, move |s, rank| {
+            let Some(last) = (rank as usize).checked_sub(1) else { bail!("BitLinear: X is a scalar") };
+            for axis in 0..last {
+                s.equals(&x.shape[axis], &y.shape[axis])?;
+            }
+            s.equals(&x.shape[last], self.k.to_dim())?;
+            s.equals(&y.shape[last], &codes.shape[0])
+        })
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let constant = |slot: usize, what: &str| -> TractResult<Arc<Tensor>> {
+            let constant = model.outlet_fact(inputs[slot])?.konst.clone();
+            constant.with_context(|| {
+                format!("BitLinear `{prefix}`: its {what} must be an initializer, not computed")
+            })
+        };
+        let (codes, scale) = (constant(1, "codes")?, constant(2, "scale")?);
+        ensure!(codes.rank() == 2, "BitLinear `{prefix}`: codes have shape {:?}", codes.shape());
+        let n = codes.shape()[0];
+        ensure!(
+            scale.len() == 1 || scale.len() == n,
+            "BitLinear `{prefix}`: {} scales for {n} outputs",
+            scale.len()
+        );
+        let op = BitLinear { n, k: self.k, eps: self.eps.to_bits(), codes, scale, bias: None };
+        model.wire_node(prefix, op, &inputs[..1])
+    }
+}
+
+/// `y = BitLinear(x) + bias`, x `[..., k]`, y `[..., n]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct BitLinear {
+    n: usize,
+    k: usize,
+    /// The bits of an f32.
+    eps: u32,
+    codes: Arc<Tensor>,
+    scale: Arc<Tensor>,
+    /// Of x's type, `n` elements.
+    bias: Option<Arc<Tensor>>,
+}
+
+impl Op for BitLinear {
+    fn name(&self) -> StaticName {
+        NAME.into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        let bias = if self.bias.is_some() { ", bias" } else { "" };
+        Ok(vec![format!("n: {}, k: {}{bias}", self.n, self.k)])
+    }
+
+    fn validation(&self) -> Validation {
+        Validation::Rounding
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for BitLinear {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        Packed::new(self)?.run(&mut Scratch::default(), &inputs)
+    }
+}
+
+impl TypedOp for BitLinear {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        output_facts(self.n, self.k, inputs)
+    }
+
+    fn axes_mapping(&self, inputs: &[&TypedFact], _: &[&TypedFact]) -> TractResult<AxesMapping> {
+        let leading: String = ('a'..).take(inputs[0].rank().saturating_sub(1)).collect();
+        AxesMapping::from_strs(&[format!("{leading}y")], &[format!("{leading}z")])
+    }
+
+    fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        let rows: TDim = inputs[0].shape.iter().rev().skip(1).product();
+        Ok(tvec!(
+            (Cost::FMA(i8::datum_type()), rows * self.n * self.k),
+            (Cost::Params(u8::datum_type()), self.codes.len().to_dim())
+        ))
+    }
+
+    /// Takes in a constant bias that alone reads the product.
+    fn declutter(
+        &self,
+        model: &TypedModel,
+        node: &TypedNode,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        rule_if!(self.bias.is_none() && !model.outputs.contains(&node.id.into()));
+        rule_if_some!(add = model.single_succ(node.id)?);
+        rule_if!(add.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<math::Add>()));
+        rule_if_some!(other = add.inputs.iter().find(|i| i.node != node.id));
+        rule_if_some!(bias = model.outlet_fact(*other)?.konst.clone());
+        let fact = model.outlet_fact(node.id.into())?;
+        let along_last = bias.shape().last() == Some(&self.n) && bias.len() == self.n;
+        let same_type = bias.datum_type() == fact.datum_type;
+        rule_if!(along_last && same_type && bias.rank() <= fact.rank());
+        let fused = BitLinear { bias: Some(bias), ..self.clone() };
+        TypedModelPatch::fuse_with_next(model, node, fused).map(Some)
+    }
+
+    fn codegen(
+        &self,
+        model: &TypedModel,
+        node: &TypedNode,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        let packed = Packed::new(self)?;
+        TypedModelPatch::replace_single_op(model, node, &node.inputs, packed).map(Some)
+    }
+
+    as_op!();
+}
+
+/// [`BitLinear`] with its weights in the kernels' layout.
+#[derive(Clone)]
+struct Packed {
+    declared: BitLinear,
+    kernel: Kernel,
+    weights: Arc<Weights>,
+}
+
+impl Packed {
+    fn new(declared: &BitLinear) -> TractResult<Packed> {
+        let codes = declared.codes.try_as_plain_ram()?;
+        let weights = Weights::pack(codes.as_slice()?, declared.n, declared.k)?;
+        let kernel = Kernel::from_env()?;
+        Ok(Packed { declared: declared.clone(), kernel, weights: Arc::new(weights) })
+    }
+
+    fn run(&self, scratch: &mut Scratch, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
+        let x = inputs.first().context("BitLinear without an input")?;
+        match x.datum_type() {
+            DatumType::F32 => self.run_on::<f32>(scratch, x),
+            DatumType::F16 => self.run_on::<f16>(scratch, x),
+            other => bail!("BitLinear on {other:?}; it takes f32 and f16"),
+        }
+    }
+
+    fn run_on<T: Element + Datum>(
+        &self,
+        scratch: &mut Scratch,
+        x: &Tensor,
+    ) -> TractResult<TVec<TValue>> {
+        let BitLinear { n, k, eps, scale, bias, .. } = &self.declared;
+        let mut shape: TVec<usize> = x.shape().into();
+        *shape.last_mut().context("BitLinear on a scalar")? = *n;
+        let mut y = Tensor::zero_dt(T::datum_type(), &shape)?;
+        let x = x.try_as_plain_ram()?;
+        let x = x.as_slice::<T>()?;
+        let (m, kernel) = (x.len() / k, self.kernel);
+
+        let activations = &mut scratch.activations;
+        let blocks = activations.resize(m, *k);
+        let rows = blocks.scan(x, |rest, block| {
+            let (rows, after) = rest.split_at_checked(block.rows() * k)?;
+            *rest = after;
+            Some((block, rows))
+        });
+        threads::for_each(rows.collect(), x.len(), |(block, rows)| {
+            Ok(block.quantize(kernel, rows, f32::from_bits(*eps))?)
+        })?;
+
+        let (scale, bias) = (scale.try_as_plain_ram()?, bias.as_ref().map(|b| b.try_as_plain_ram()));
+        let bias = bias.transpose()?;
+        let bias = bias.as_ref().map(|b| b.as_slice::<T>()).transpose()?;
+        let product =
+            Product::new(kernel, activations, &self.weights, scale.as_slice::<f32>()?, bias)?;
+        let mut plain = y.try_as_plain_ram_mut()?;
+        let tasks = product.split(plain.as_slice_mut::<T>()?, PARTS * threads::count())?;
+        threads::for_each(tasks, m * n * k / OPERATIONS_PER_ELEMENT, |task| {
+            task.run();
+            Ok(())
+        })?;
+        Ok(tvec!(y.into_tvalue()))
+    }
+}
+
+/// Tasks per thread: enough to even out threads that are slowed down, few enough to stay long.
+const PARTS: usize = 2;
+
+/// tract measures work in elements. One element of its costs about what these many products do.
+const OPERATIONS_PER_ELEMENT: usize = 64;
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Packed({:?}, {:?})", self.declared, self.kernel)
+    }
+}
+
+impl PartialEq for Packed {
+    fn eq(&self, other: &Self) -> bool {
+        self.declared == other.declared && self.kernel.name() == other.kernel.name()
+    }
+}
+
+impl Eq for Packed {}
+
+impl Op for Packed {
+    fn name(&self) -> StaticName {
+        NAME.into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        let mut info = self.declared.info()?;
+        info.push(format!("kernel: {}", self.kernel.name()));
+        Ok(info)
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Packed {
+    not_out_of_plan!();
+
+    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        Ok(Some(Box::new(Scratch::default())))
+    }
+}
+
+impl TypedOp for Packed {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        output_facts(self.declared.n, self.declared.k, inputs)
+    }
+
+    fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        self.declared.cost(inputs)
+    }
+
+    as_op!();
+}
+
+/// Memory that each run uses anew.
+#[derive(Default)]
+struct Scratch {
+    activations: Activations,
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Scratch")
+    }
+}
+
+impl Clone for Scratch {
+    fn clone(&self) -> Self {
+        Scratch::default()
+    }
+}
+
+impl OpState for Scratch {
+    fn eval(
+        &mut self,
+        _: &EvalContext,
+        op: &dyn Op,
+        inputs: TVec<TValue>,
+    ) -> TractResult<TVec<TValue>> {
+        let packed = op.downcast_ref::<Packed>().context("BitLinear's scratch with another op")?;
+        packed.run(self, &inputs)
+    }
+
+    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
+        Ok(())
+    }
+}
+
+fn output_facts(n: usize, k: usize, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+    let [x] = inputs else { bail!("BitLinear takes one input, not {}", inputs.len()) };
+    let floats = [DatumType::F32, DatumType::F16];
+    ensure!(floats.contains(&x.datum_type), "BitLinear on {:?}; it takes f32 and f16", x.datum_type);
+    ensure!(x.shape.last() == Some(&k.to_dim()), "BitLinear: X is {x:?}, its last axis is not {k}");
+    let mut shape = x.shape.clone();
+    shape.set(x.rank() - 1, n.to_dim());
+    Ok(tvec!(x.datum_type.fact(shape)))
+}

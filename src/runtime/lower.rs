@@ -1,0 +1,92 @@
+//! A model as the walk reads it: what tract has no word for is said in words that it has.
+//!
+//! Each pass takes a whole model and leaves an equivalent one. After the last, no node calls a
+//! model-local function, every value has a name of its own whatever graph it is in, and all that is
+//! stored is apart from the nodes, as tensors of tract's.
+
+mod functions;
+mod names;
+mod stored;
+
+pub(super) use names::{opset_of, unique};
+
+use crate::{
+    error::{Error, Result},
+    proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+use tract_hir::internal::Tensor;
+
+/// What [`lower`] makes of a model.
+pub(super) struct Lowered {
+    /// The standard opset that a node without one of its own is of.
+    pub opset: i64,
+    /// Inputs, outputs and nodes; nothing stored.
+    pub graph: GraphProto,
+    /// Initializers and the values of `Constant` nodes, of every graph, by name.
+    pub stored: HashMap<String, Arc<Tensor>>,
+    /// Graph inputs that decide which branch of an `If` runs.
+    pub decisions: HashSet<String>,
+}
+
+/// Makes a model ready to be planned.
+pub(super) fn lower(mut model: ModelProto) -> Result<Lowered> {
+    let opset = proto::opset(&model);
+    functions::inline(&mut model)?;
+    let mut graph = model.graph.take().ok_or_else(|| {
+        Error::new("the model can't be run", "it holds no graph", "check where the model is from")
+    })?;
+    names::make_unique(&mut graph);
+    let stored = stored::take(&mut graph)?;
+    let decisions = decisions(&graph);
+    Ok(Lowered { opset, graph, stored, decisions })
+}
+
+fn decisions(graph: &GraphProto) -> HashSet<String> {
+    let inputs: HashSet<&str> = graph.input.iter().map(|v| v.name()).collect();
+    all_nodes(graph)
+        .into_iter()
+        .filter(|n| n.op_type() == "If")
+        .filter_map(|n| n.input.first().filter(|i| inputs.contains(i.as_str())))
+        .cloned()
+        .collect()
+}
+
+/// The nodes of the graph and of all graphs nested in it.
+fn all_nodes(graph: &GraphProto) -> Vec<&NodeProto> {
+    let mut nodes: Vec<&NodeProto> = graph.node.iter().collect();
+    let mut next = 0;
+    while let Some(node) = nodes.get(next).copied() {
+        nodes.extend(crate::graph::nested_graphs(node).flat_map(|g| &g.node));
+        next += 1;
+    }
+    nodes
+}
+
+fn nested_graphs_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
+    node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs))
+}
+
+/// The attribute of this name.
+pub(super) fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
+    node.attribute.iter().find(|a| a.name() == name)
+}
+
+/// The element type and dimensions of a graph input or output that is a tensor.
+pub(super) fn tensor_type(value: &ValueInfoProto) -> Option<&proto::type_proto::Tensor> {
+    match value.r#type.as_ref()?.value.as_ref()? {
+        proto::type_proto::Value::TensorType(tensor) => Some(tensor),
+        _ => None,
+    }
+}
+
+/// How errors call a node: its name, or where it has none, what it makes.
+pub(super) fn node_name(node: &NodeProto) -> &str {
+    match node.name() {
+        "" => node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str),
+        name => name,
+    }
+}

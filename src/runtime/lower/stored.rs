@@ -1,0 +1,116 @@
+//! Everything stored, taken out of the graph; bfloat16 made f32 everywhere.
+
+use super::{attribute, nested_graphs_mut, node_name};
+use crate::{
+    error::{Error, Result},
+    proto::{
+        AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
+        type_proto,
+    },
+    runtime::tensor,
+};
+use std::{collections::HashMap, sync::Arc};
+use tract_hir::internal::{Tensor, tensor0, tensor1};
+
+/// Attributes that name an element type.
+const TYPES: [&str; 6] =
+    ["to", "dtype", "output_dtype", "output_datatype", "stash_type", "softmax_precision"];
+
+/// Takes initializers and `Constant` nodes out of the graph and the graphs nested in it.
+pub(super) fn take(graph: &mut GraphProto) -> Result<HashMap<String, Arc<Tensor>>> {
+    let mut stored = HashMap::new();
+    take_from(graph, &mut stored)?;
+    Ok(stored)
+}
+
+fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Arc<Tensor>>) -> Result<()> {
+    for initializer in std::mem::take(&mut graph.initializer) {
+        let value = tensor::from_proto(&initializer)
+            .map_err(|e| unreadable(&format!("initializer `{}`", initializer.name()), &e))?;
+        stored.insert(initializer.name().to_owned(), Arc::new(value));
+    }
+    graph.input.iter_mut().chain(&mut graph.output).for_each(widen_value);
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for mut node in std::mem::take(&mut graph.node) {
+        for nested in nested_graphs_mut(&mut node) {
+            take_from(nested, stored)?;
+        }
+        match (constant(&node)?, node.output.first()) {
+            (Some(value), Some(name)) => {
+                stored.insert(name.clone(), Arc::new(value));
+            }
+            _ => {
+                widen_attributes(&mut node)?;
+                nodes.push(node);
+            }
+        }
+    }
+    graph.node = nodes;
+    Ok(())
+}
+
+/// The value of a `Constant` node; `None` for other nodes.
+fn constant(node: &NodeProto) -> Result<Option<Tensor>> {
+    if node.op_type() != "Constant" || !matches!(node.domain(), "" | "ai.onnx") {
+        return Ok(None);
+    }
+    let floats = |a: &AttributeProto| tensor1(&a.floats);
+    let scalars: [(&str, &dyn Fn(&AttributeProto) -> Tensor); 4] = [
+        ("value_int", &|a| tensor0(a.i())),
+        ("value_ints", &|a| tensor1(&a.ints)),
+        ("value_float", &|a| tensor0(a.f())),
+        ("value_floats", &floats),
+    ];
+    if let Some(value) = scalars.iter().find_map(|(n, read)| attribute(node, n).map(read)) {
+        return Ok(Some(value));
+    }
+    let what = || format!("constant `{}`", node_name(node));
+    match attribute(node, "value").and_then(|a| a.t.as_ref()) {
+        Some(value) => tensor::from_proto(value).map(Some).map_err(|e| unreadable(&what(), &e)),
+        None => Err(unreadable(&what(), &"it holds neither a dense tensor nor numbers")),
+    }
+}
+
+fn widen_value(value: &mut ValueInfoProto) {
+    let kind = value.r#type.as_mut().and_then(|t| t.value.as_mut());
+    if let Some(type_proto::Value::TensorType(tensor)) = kind
+        && tensor.elem_type() == DataType::Bfloat16 as i32
+    {
+        tensor.elem_type = Some(DataType::Float as i32);
+    }
+}
+
+fn widen_attributes(node: &mut NodeProto) -> Result<()> {
+    for attribute in &mut node.attribute {
+        if TYPES.contains(&attribute.name()) && attribute.i == Some(DataType::Bfloat16 as i64) {
+            attribute.i = Some(DataType::Float as i64);
+        }
+        if let Some(tensor) = &mut attribute.t
+            && tensor.data_type() == DataType::Bfloat16 as i32
+        {
+            *tensor = widen(tensor)?;
+        }
+    }
+    Ok(())
+}
+
+fn widen(tensor: &TensorProto) -> Result<TensorProto> {
+    let failed = |e: &dyn std::fmt::Display| unreadable("a bfloat16 attribute", &e);
+    let value = tensor::from_proto(tensor).map_err(|e| failed(&e))?;
+    let value = value.to_plain_array_view::<f32>().map_err(|e| failed(&e))?;
+    Ok(TensorProto {
+        name: tensor.name.clone(),
+        dims: tensor.dims.clone(),
+        data_type: Some(DataType::Float as i32),
+        float_data: value.iter().copied().collect(),
+        ..TensorProto::default()
+    })
+}
+
+fn unreadable(what: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::new(
+        format!("{what} can't be read"),
+        why.to_string(),
+        "export the model with dense tensors of standard types",
+    )
+}

@@ -1,0 +1,284 @@
+//! Operators of tract's that are not right for every model, mended.
+
+use std::sync::LazyLock;
+use tract_core::ops::{array::MultiBroadcastTo, cast::cast, einsum::EinSum, logic::Iff, math};
+use tract_hir::{internal::*, ops::logic::wire_with_rank_broadcast};
+use tract_onnx::{
+    Onnx,
+    model::{OnnxOpRegister, ParsingContext},
+    pb::NodeProto,
+};
+
+type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+
+/// Puts the mended operators in the place of tract's.
+pub(super) fn register(onnx: &mut Onnx) {
+    onnx.op_register.insert("Gemm", gemm);
+    onnx.op_register.insert("Attention", attention);
+    onnx.op_register.insert("Cast", cast_to);
+    onnx.op_register.insert("ReduceMean", reduce_all);
+    onnx.op_register.insert("ReduceSum", reduce_all);
+}
+
+/// tract's own operators.
+static STOCK: LazyLock<OnnxOpRegister> = LazyLock::new(|| tract_onnx::onnx().op_register);
+
+/// tract's own operator for a node.
+fn stock(context: &ParsingContext, node: &NodeProto) -> Built {
+    let build = STOCK.0.get(&node.op_type).context("tract has no such operator")?;
+    build(context, node)
+}
+
+/// `alpha · op(A) · op(B) + beta · C` in any float type; tract multiplies by constants of f32.
+fn gemm(_: &ParsingContext, node: &NodeProto) -> Built {
+    let gemm = Gemm {
+        alpha: node.get_attr_opt("alpha")?.unwrap_or(1.0),
+        beta: node.get_attr_opt("beta")?.unwrap_or(1.0),
+        trans_a: node.get_attr_opt("transA")?.unwrap_or(false),
+        trans_b: node.get_attr_opt("transB")?.unwrap_or(false),
+    };
+    Ok((expand(gemm), vec![]))
+}
+
+#[derive(Debug, Clone)]
+struct Gemm {
+    alpha: f32,
+    beta: f32,
+    trans_a: bool,
+    trans_b: bool,
+}
+
+impl Expansion for Gemm {
+    fn name(&self) -> StaticName {
+        "Gemm".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        let ([a, b, ..], [y]) = (inputs, outputs) else { bail!("Gemm takes two or three inputs") };
+        for value in [a, b, y] {
+            s.equals(&value.rank, 2)?;
+        }
+        for value in inputs {
+            s.equals(&value.datum_type, &y.datum_type)?;
+        }
+        let (k_of_a, m_of_a) = if self.trans_a { (0, 1) } else { (1, 0) };
+        let (n_of_b, k_of_b) = if self.trans_b { (0, 1) } else { (1, 0) };
+        s.equals(&a.shape[m_of_a], &y.shape[0])?;
+        s.equals(&a.shape[k_of_a], &b.shape[k_of_b])?;
+        s.equals(&b.shape[n_of_b], &y.shape[1])
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let datum_type = model.outlet_fact(inputs[0])?.datum_type;
+        let axes = AxesMapping::for_numpy_matmul(2, self.trans_a, self.trans_b, false)?;
+        let product = EinSum::new(axes, datum_type);
+        let product = model.wire_node(format!("{prefix}.ab"), product, &inputs[..2])?[0];
+        let y = scaled(&format!("{prefix}.alpha"), model, product, self.alpha)?;
+        match inputs.get(2) {
+            None => Ok(tvec!(y)),
+            Some(&c) => {
+                let c = scaled(&format!("{prefix}.beta"), model, c, self.beta)?;
+                wire_with_rank_broadcast(format!("{prefix}.add"), model, math::add(), &[y, c])
+            }
+        }
+    }
+}
+
+/// The value times a number, in its own type.
+fn scaled(
+    name: &str,
+    model: &mut TypedModel,
+    value: OutletId,
+    factor: f32,
+) -> TractResult<OutletId> {
+    if factor == 1.0 {
+        return Ok(value);
+    }
+    let datum_type = model.outlet_fact(value)?.datum_type;
+    let factor = tensor0(factor).cast_to_dt(datum_type)?.into_owned();
+    let factor = model.add_const(format!("{name}.factor"), factor)?;
+    Ok(wire_with_rank_broadcast(name, model, math::mul(), &[value, factor])?[0])
+}
+
+/// The standard `Attention` with any mask: tract takes one of bools for numbers, and wants it as
+/// long as the queries and the keys.
+fn attention(context: &ParsingContext, node: &NodeProto) -> Built {
+    let (op, captured) = stock(context, node)?;
+    let has = |index: usize| node.input.get(index).is_some_and(|i| !i.is_empty());
+    let inner = op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned();
+    match inner.filter(|_| has(3)) {
+        Some(inner) => Ok((expand(Masked { inner, past: has(4) }), captured)),
+        None => Ok((op, captured)),
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Masked {
+    inner: Box<dyn Expansion>,
+    past: bool,
+}
+
+impl Expansion for Masked {
+    fn name(&self) -> StaticName {
+        self.inner.as_ref().name()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        self.inner.as_ref().nboutputs()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        self.inner.as_ref().rules(s, inputs, outputs)
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let mut inputs: TVec<OutletId> = inputs.into();
+        let datum_type = model.outlet_fact(inputs[0])?.datum_type;
+        inputs[3] = additive(&format!("{prefix}.mask"), model, inputs[3], datum_type)?;
+        // Queries and keys are [b, s, n·h] or [b, n, s, h], past keys [b, n, s, h].
+        let length = |model: &TypedModel, input: OutletId| -> TractResult<TDim> {
+            let shape = &model.outlet_fact(input)?.shape;
+            Ok(shape[shape.rank() - 2].clone())
+        };
+        let mut keys = length(model, inputs[1])?;
+        if self.past {
+            keys += length(model, inputs[4])?;
+        }
+        let mut shape = model.outlet_fact(inputs[3])?.shape.to_tvec();
+        let rank = shape.len();
+        ensure!(rank >= 2, "Attention with a mask of rank {rank}");
+        shape[rank - 2] = length(model, inputs[0])?;
+        shape[rank - 1] = keys;
+        let full = MultiBroadcastTo { shape: shape.into() };
+        inputs[3] = model.wire_node(format!("{prefix}.mask.full"), full, &inputs[3..4])?[0];
+        self.inner.as_ref().wire(prefix, model, &inputs)
+    }
+}
+
+/// A mask as what is added to scores.
+fn additive(
+    name: &str,
+    model: &mut TypedModel,
+    mask: OutletId,
+    datum_type: DatumType,
+) -> TractResult<OutletId> {
+    if model.outlet_fact(mask)?.datum_type != DatumType::Bool {
+        return Ok(model.wire_node(format!("{name}.cast"), cast(datum_type), &[mask])?[0]);
+    }
+    let hidden = match datum_type {
+        DatumType::F16 => tensor0(f16::MIN),
+        other => tensor0(f32::MIN).cast_to_dt(other)?.into_owned(),
+    };
+    let seen = model.add_const(format!("{name}.seen"), Tensor::zero_scalar_dt(datum_type)?)?;
+    let hidden = model.add_const(format!("{name}.hidden"), hidden)?;
+    Ok(wire_with_rank_broadcast(name, model, Iff, &[mask, seen, hidden])?[0])
+}
+
+/// `Cast`, to 64-bit integers as such. tract makes its symbolic ones of them, which several of its
+/// operators do not take; here no shape is symbolic.
+fn cast_to(context: &ParsingContext, node: &NodeProto) -> Built {
+    if node.get_attr::<DatumType>("to")? == DatumType::I64 {
+        return Ok((expand(ToI64), vec![]));
+    }
+    stock(context, node)
+}
+
+#[derive(Debug, Clone)]
+struct ToI64;
+
+impl Expansion for ToI64 {
+    fn name(&self) -> StaticName {
+        "Cast".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_input_arity(inputs, 1)?;
+        check_output_arity(outputs, 1)?;
+        s.equals(&outputs[0].datum_type, DatumType::I64)?;
+        s.equals(&outputs[0].shape, &inputs[0].shape)
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, cast(DatumType::I64), inputs)
+    }
+}
+
+/// A sum or mean over every axis, accumulated in f64. A ternary weight's scale is one, and an error
+/// in it changes codes.
+fn reduce_all(context: &ParsingContext, node: &NodeProto) -> Built {
+    let (op, captured) = stock(context, node)?;
+    let axes = node.input.get(1).is_some_and(|axes| !axes.is_empty());
+    let axes = axes || node.attribute.iter().any(|a| a.name == "axes");
+    let all = !axes && node.get_attr_opt::<i64>("noop_with_empty_axes")?.unwrap_or(0) == 0;
+    let inner = op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned();
+    match inner.filter(|_| all) {
+        Some(inner) => Ok((expand(Accurate { inner }), captured)),
+        None => Ok((op, captured)),
+    }
+}
+
+/// An operator of one input, computed in f64.
+#[derive(Debug, Clone)]
+struct Accurate {
+    inner: Box<dyn Expansion>,
+}
+
+impl Expansion for Accurate {
+    fn name(&self) -> StaticName {
+        self.inner.as_ref().name()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        self.inner.as_ref().rules(s, inputs, outputs)
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let datum_type = model.outlet_fact(inputs[0])?.datum_type;
+        if datum_type != DatumType::F32 {
+            return self.inner.as_ref().wire(prefix, model, inputs);
+        }
+        let wide = model.wire_node(format!("{prefix}.wide"), cast(DatumType::F64), inputs)?;
+        let wide = self.inner.as_ref().wire(prefix, model, &wide)?;
+        model.wire_node(format!("{prefix}.narrow"), cast(datum_type), &wide)
+    }
+}

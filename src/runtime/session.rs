@@ -1,0 +1,366 @@
+//! Running a model: named arrays in, named arrays out.
+
+use super::{
+    lower::{self, Lowered},
+    tensor,
+    walk::{Feed, chain, walk},
+};
+use crate::{
+    error::{Error, Result},
+    kernels::{KERNEL_VARIABLE, Kernel},
+    npz::Array,
+    proto::{ModelProto, ValueInfoProto, tensor_shape_proto::{Dimension, dimension}},
+};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+use tract_hir::internal::*;
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
+
+/// Plans that a session keeps, each for the shapes of one set of inputs.
+const PLANS: usize = 4;
+
+/// How to run a model.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Threads to use; every core when not given.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// A graph input or output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// Its name.
+    pub name: String,
+    /// numpy's name of its element type, as [`Array::dtype`] gives it. bfloat16 is float32 here.
+    pub dtype: &'static str,
+    /// Its dimensions, outermost first; `None` where the model declares no shape.
+    pub dims: Option<Vec<Dim>>,
+}
+
+impl fmt::Display for Value {
+    /// Like `float32[batch, 4]`.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let dims = self.dims.as_ref().map(|d| d.iter().map(Dim::to_string).collect::<Vec<_>>());
+        write!(f, "{}[{}]", self.dtype, dims.map_or_else(|| "...".into(), |d| d.join(", ")))
+    }
+}
+
+/// One dimension of a graph input or output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dim {
+    /// Always this size.
+    Fixed(usize),
+    /// Of the same size wherever this name stands.
+    Named(String),
+    /// Of any size.
+    Any,
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Dim::Fixed(size) => write!(f, "{size}"),
+            Dim::Named(name) => f.write_str(name),
+            Dim::Any => f.write_str("?"),
+        }
+    }
+}
+
+/// One step of a run: a node of what tract made of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its name, which begins with the name of the ONNX node that it comes from.
+    pub node: String,
+    /// tract's name of its operator.
+    pub op: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A model that is ready to run.
+///
+/// It is planned anew for each set of input shapes; the last few plans are kept.
+pub struct Session {
+    lowered: Lowered,
+    executor: Executor,
+    threads: usize,
+    kernel: Kernel,
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
+    /// The one used last comes first.
+    plans: VecDeque<Plan>,
+}
+
+/// A model made for certain inputs.
+struct Plan {
+    inputs: Vec<Input>,
+    state: TypedSimpleState,
+}
+
+/// What a plan depends on in one input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Input {
+    name: String,
+    datum_type: DatumType,
+    shape: Vec<usize>,
+    /// The value, where the input decides which branch of an `If` runs.
+    decision: Option<bool>,
+}
+
+impl Session {
+    /// Reads the model. What depends on the shapes of inputs is left to the first run.
+    pub fn new(model: ModelProto, options: &Options) -> Result<Session> {
+        let lowered = guarded(|| lower::lower(model))?;
+        let kernel = Kernel::from_env().map_err(|e| {
+            let unset = format!("unset {KERNEL_VARIABLE}, or give it another name");
+            Error::new("the model can't be run", e.to_string(), unset)
+        })?;
+        let threads = options.threads.or_else(|| std::thread::available_parallelism().ok());
+        let threads = threads.map_or(1, NonZeroUsize::get);
+        Ok(Session {
+            executor: executor(threads),
+            threads,
+            kernel,
+            inputs: described(&lowered.graph.input)?,
+            outputs: described(&lowered.graph.output)?,
+            plans: VecDeque::new(),
+            lowered,
+        })
+    }
+
+    /// The graph's inputs, in its order. Those that the model has a value for may be left out of a run.
+    pub fn inputs(&self) -> &[Value] {
+        &self.inputs
+    }
+
+    /// What a run gives, in the graph's order.
+    pub fn outputs(&self) -> &[Value] {
+        &self.outputs
+    }
+
+    /// Threads that a run may use.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The kernel that computes BitLinear here.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Plans the model for inputs of these shapes, so that the next run with them need not.
+    pub fn prepare(&mut self, inputs: &BTreeMap<String, Array>) -> Result<()> {
+        let wanted = self.bind(inputs)?;
+        match self.plans.iter().position(|p| p.inputs == wanted) {
+            Some(index) => self.plans.swap(0, index),
+            None => {
+                let plan = self.plan(wanted)?;
+                self.plans.truncate(PLANS - 1);
+                self.plans.push_front(plan);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the model. Inputs are named as the graph's, outputs come in the graph's order.
+    pub fn run(&mut self, inputs: &BTreeMap<String, Array>) -> Result<Vec<(String, Array)>> {
+        self.execute(inputs, |state, given| state.run(given))
+    }
+
+    /// Runs the model and measures each step, in the order in which they ran.
+    pub fn profile(&mut self, inputs: &BTreeMap<String, Array>) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        self.execute(inputs, |state, given| {
+            state.run_plan_with_eval(given, |context, op_state, node, inputs| {
+                let start = Instant::now();
+                let outputs = tract_core::plan::eval(context, op_state, node, inputs);
+                let took = start.elapsed();
+                steps.push(Step { node: node.name.clone(), op: node.op.name().into(), took });
+                outputs
+            })
+        })?;
+        Ok(steps)
+    }
+
+    fn execute(
+        &mut self,
+        inputs: &BTreeMap<String, Array>,
+        run: impl FnOnce(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
+    ) -> Result<Vec<(String, Array)>> {
+        self.prepare(inputs)?;
+        // A plan that fails half way is not used again.
+        let Some(mut plan) = self.plans.pop_front() else { return Ok(Vec::new()) };
+        let given = plan.inputs.iter().filter_map(|input| inputs.get(&input.name));
+        let given = given.map(|a| tensor::from_array(a).into_tvalue()).collect();
+        let executor = self.executor.clone();
+        let values = guarded(|| {
+            multithread_tract_scope(executor, || run(&mut plan.state, given))
+                .map_err(|e| failed("the model failed while it ran", &e))
+        });
+        let values = values.map_err(|e| self.conflict(&plan.inputs).unwrap_or(e))?;
+        self.plans.push_front(plan);
+        let named = self.outputs.iter().zip(values);
+        named
+            .map(|(output, value)| {
+                let array = tensor::to_array(value.into_tensor())
+                    .map_err(|e| failed(&format!("output `{}` can't be read", output.name), &e))?;
+                Ok((output.name.clone(), array))
+            })
+            .collect()
+    }
+
+    /// Checks the inputs against the model and says what a plan depends on in them.
+    fn bind(&self, inputs: &BTreeMap<String, Array>) -> Result<Vec<Input>> {
+        if let Some(unknown) = inputs.keys().find(|k| self.inputs.iter().all(|v| v.name != **k)) {
+            let names: Vec<&str> = self.inputs.iter().map(|v| v.name.as_str()).collect();
+            return Err(Error::new(
+                format!("the model has no input `{unknown}`"),
+                format!("its inputs are {}", names.join(", ")),
+                "name the arrays as the graph's inputs",
+            ));
+        }
+        let mut bound = Vec::new();
+        for value in &self.inputs {
+            match inputs.get(&value.name) {
+                Some(array) => bound.push(self.bind_one(value, array)?),
+                None if self.lowered.stored.contains_key(&value.name) => {}
+                None => {
+                    return Err(Error::new(
+                        format!("input `{}` is missing", value.name),
+                        format!("the model needs it: {value}"),
+                        "give an array of that name",
+                    ));
+                }
+            }
+        }
+        Ok(bound)
+    }
+
+    fn bind_one(&self, value: &Value, array: &Array) -> Result<Input> {
+        let unfit = |why: String| {
+            Err(Error::new(
+                format!("input `{}` does not fit", value.name),
+                why,
+                format!("give an array like {value}"),
+            ))
+        };
+        if array.dtype() != value.dtype {
+            return unfit(format!("it is {}, and the model takes {}", array.dtype(), value.dtype));
+        }
+        let shape = array.shape();
+        if let Some(dims) = &value.dims {
+            if dims.len() != shape.len() {
+                let rank = dims.len();
+                return unfit(format!("it has shape {shape:?}, and the model takes {rank} axes"));
+            }
+            let mut sizes = dims.iter().zip(shape).enumerate();
+            let wrong = sizes.find(|(_, (d, s))| matches!(d, Dim::Fixed(fixed) if fixed != *s));
+            if let Some((axis, (fixed, size))) = wrong {
+                return unfit(format!("axis {axis} has size {size}, and the model takes {fixed}"));
+            }
+        }
+        let tensor = tensor::from_array(array);
+        let decides = self.lowered.decisions.contains(&value.name);
+        let decision = decides.then(|| tensor.cast_to_scalar::<bool>().ok()).flatten();
+        let datum_type = tensor.datum_type();
+        Ok(Input { name: value.name.clone(), datum_type, shape: shape.to_vec(), decision })
+    }
+
+    /// Two inputs in which a dimension of one name has different sizes, which few models can work with.
+    fn conflict(&self, inputs: &[Input]) -> Option<Error> {
+        let mut first: HashMap<&str, (usize, &str)> = HashMap::new();
+        for value in &self.inputs {
+            let Some(input) = inputs.iter().find(|i| i.name == value.name) else { continue };
+            for (dim, &size) in value.dims.iter().flatten().zip(&input.shape) {
+                let Dim::Named(name) = dim else { continue };
+                let (other, owner) = *first.entry(name).or_insert((size, &value.name));
+                if other != size {
+                    return Some(Error::new(
+                        format!("inputs `{owner}` and `{}` do not fit together", value.name),
+                        format!("dimension `{name}` is {other} in one and {size} in the other"),
+                        format!("give them the same `{name}`"),
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    fn plan(&self, inputs: Vec<Input>) -> Result<Plan> {
+        let feeds: Vec<Feed> = inputs
+            .iter()
+            .map(|i| Feed {
+                name: i.name.as_str().into(),
+                fact: InferenceFact::dt_shape(i.datum_type, &i.shape),
+                decision: i.decision,
+            })
+            .collect();
+        let planned = guarded(|| {
+            let model = walk(&self.lowered, feeds)?;
+            let state = model
+                .into_optimized()
+                .and_then(|m| m.into_runnable())
+                .and_then(|plan| plan.spawn())
+                .map_err(|e| failed("the model can't be planned for these inputs", &e))?;
+            Ok(Plan { inputs: inputs.clone(), state })
+        });
+        planned.map_err(|e| self.conflict(&inputs).unwrap_or(e))
+    }
+}
+
+fn executor(threads: usize) -> Executor {
+    match threads {
+        0 | 1 => Executor::SingleThread,
+        _ => Executor::multithread_with_name(threads, "bitonnx"),
+    }
+}
+
+/// Runs what calls tract: a panic in there becomes an error.
+fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Error::new(
+            "the model can't be run",
+            format!("tract panicked: {}", message.unwrap_or("it did not say why")),
+            "check the model with onnx.checker; if it is valid, report it to bitonnx",
+        ))
+    })
+}
+
+fn failed(what: &str, e: &TractError) -> Error {
+    Error::new(what, chain(e), "check the inputs; if they are right, report the model to bitonnx")
+}
+
+fn described(values: &[ValueInfoProto]) -> Result<Vec<Value>> {
+    values.iter().map(describe).collect()
+}
+
+fn describe(value: &ValueInfoProto) -> Result<Value> {
+    let kind = lower::tensor_type(value);
+    let Some((kind, dtype)) = kind.and_then(|t| Some((t, tensor::dtype_name(t.elem_type())?)))
+    else {
+        return Err(Error::new(
+            format!("`{}` can't be given or taken", value.name()),
+            "it is not a tensor of bools, integers or floats",
+            "export the model with tensors only",
+        ));
+    };
+    let dims = kind.shape.as_ref().map(|s| s.dim.iter().map(dim).collect());
+    Ok(Value { name: value.name().to_owned(), dtype, dims })
+}
+
+fn dim(dim: &Dimension) -> Dim {
+    match &dim.value {
+        Some(dimension::Value::DimValue(size)) => {
+            usize::try_from(*size).map_or(Dim::Any, Dim::Fixed)
+        }
+        Some(dimension::Value::DimParam(name)) if !name.is_empty() => Dim::Named(name.clone()),
+        _ => Dim::Any,
+    }
+}

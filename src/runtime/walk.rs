@@ -1,0 +1,280 @@
+//! From lowered ONNX to tract's inference model, node by node.
+//!
+//! tract's own loader looks operators up by name whatever their domain, copies every weight, and
+//! takes the shapes that the file declares. This walk uses its builders, one node at a time, with
+//! the domain checked, weights shared between plans, and shapes that come from the actual inputs.
+
+use super::{
+    OPERATORS,
+    composite::Composite,
+    lower::{Lowered, attribute, node_name, opset_of, unique},
+    recipes,
+};
+use crate::{
+    error::{Error, Result},
+    proto::{GraphProto, NodeProto},
+};
+use prost::Message as _;
+use std::collections::{HashMap, HashSet};
+use tract_hir::{internal::*, ops::konst::Const};
+use tract_onnx::{
+    model::ParsingContext,
+    ops::logic::If,
+    pb,
+};
+
+/// Operators of com.microsoft that tract's builders of the same name are right for.
+const CONTRIB: [&str; 14] = [
+    "BiasGelu",
+    "DequantizeLinear",
+    "FastGelu",
+    "GatherBlockQuantized",
+    "Gelu",
+    "GroupQueryAttention",
+    "MatMulNBits",
+    "MultiHeadAttention",
+    "QuantizeLinear",
+    "QuickGelu",
+    "RotaryEmbedding",
+    "SimplifiedLayerNormalization",
+    "SkipLayerNormalization",
+    "SkipSimplifiedLayerNormalization",
+];
+
+/// What is fed into the model.
+pub(super) struct Feed<'f> {
+    pub name: Cow<'f, str>,
+    pub fact: InferenceFact,
+    /// The value, where it decides which branch of an `If` runs.
+    pub decision: Option<bool>,
+}
+
+/// The model as tract's, for these inputs.
+pub(super) fn walk(lowered: &Lowered, feeds: Vec<Feed>) -> Result<InferenceModel> {
+    let proto = pb::ModelProto::default();
+    let context = ParsingContext {
+        onnx_operator_set_version: lowered.opset,
+        framework: &OPERATORS,
+        model: &proto,
+        parent_graphs: vec![],
+        model_dir: None,
+        template: InferenceModel::default(),
+    };
+    let mut walk = Walk::new(context, lowered);
+    for feed in feeds {
+        walk.source(&feed.name, feed.fact)?;
+        walk.decisions.extend(feed.decision.map(|d| (feed.name.into_owned(), d)));
+    }
+    walk.graph(&lowered.graph)?;
+    match walk.unresolved.first() {
+        None => Ok(walk.model),
+        Some(value) => Err(Error::new(
+            format!("value `{value}` can't be computed"),
+            "a node or a graph output reads it, and nothing makes it",
+            "check the model with onnx.checker",
+        )),
+    }
+}
+
+/// A node of tract's, its name, and the values to wire to its inputs.
+struct ToWire {
+    id: usize,
+    name: String,
+    inputs: Vec<String>,
+}
+
+struct Walk<'a> {
+    context: ParsingContext<'a>,
+    lowered: &'a Lowered,
+    model: InferenceModel,
+    outlets: HashMap<String, OutletId>,
+    /// Outputs of an `If` whose branch is known, and what makes them.
+    same: HashMap<String, String>,
+    decisions: HashMap<String, bool>,
+    node_names: HashSet<String>,
+    /// Values that this graph reads and does not define: inputs of the model, in this order after
+    /// those that were there before.
+    unresolved: Vec<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(context: ParsingContext<'a>, lowered: &'a Lowered) -> Self {
+        Walk {
+            model: context.template.clone(),
+            context,
+            lowered,
+            outlets: HashMap::new(),
+            same: HashMap::new(),
+            decisions: HashMap::new(),
+            node_names: HashSet::new(),
+            unresolved: Vec::new(),
+        }
+    }
+
+    fn source(&mut self, name: &str, fact: InferenceFact) -> Result<OutletId> {
+        self.node_names.insert(name.to_owned());
+        let outlet = self.model.add_source(name, fact).map_err(|e| refused(name, &e))?;
+        self.outlets.insert(name.to_owned(), outlet);
+        Ok(outlet)
+    }
+
+    fn graph(&mut self, graph: &GraphProto) -> Result<()> {
+        let mut to_wire = Vec::with_capacity(graph.node.len());
+        self.nodes(graph, &mut to_wire)?;
+        for ToWire { id, name, inputs } in to_wire {
+            for (slot, input) in inputs.iter().enumerate() {
+                let outlet = self.outlet(input)?;
+                self.model
+                    .add_edge(outlet, InletId::new(id, slot))
+                    .map_err(|e| refused(&name, &e))?;
+            }
+        }
+        let mut outputs = Vec::with_capacity(graph.output.len());
+        for output in &graph.output {
+            outputs.push(self.outlet(output.name())?);
+        }
+        self.model.select_output_outlets(&outputs).map_err(|e| refused("outputs", &e))
+    }
+
+    /// Adds the graph's nodes, and those of branches that are known to run.
+    fn nodes(&mut self, graph: &GraphProto, to_wire: &mut Vec<ToWire>) -> Result<()> {
+        for node in &graph.node {
+            let Some(branch) = self.decided(node) else {
+                to_wire.push(self.node(node)?);
+                continue;
+            };
+            let made = node.output.iter().zip(&branch.output);
+            self.same.extend(made.map(|(outer, inner)| (outer.clone(), inner.name().to_owned())));
+            self.nodes(branch, to_wire)?;
+        }
+        Ok(())
+    }
+
+    /// The branch of an `If` that will run, where that is known.
+    fn decided<'n>(&self, node: &'n NodeProto) -> Option<&'n GraphProto> {
+        let condition = node.input.first().filter(|_| node.op_type() == "If")?;
+        let stored = || self.lowered.stored.get(condition)?.cast_to_scalar::<bool>().ok();
+        let decision = self.decisions.get(condition).copied().or_else(stored)?;
+        branch(node, decision)
+    }
+
+    fn node(&mut self, node: &NodeProto) -> Result<ToWire> {
+        let (op, captured) = match (node.op_type(), recipes::find(node)) {
+            ("If", _) => self.branches(node)?,
+            (_, Some(recipe)) => (Composite::new(node.clone(), recipe).into(), vec![]),
+            _ => self.build(node)?,
+        };
+        let name = unique(node_name(node), &mut self.node_names);
+        let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
+        let facts = outputs.iter().map(|_| InferenceFact::default()).collect();
+        let id = self.model.add_node(&*name, op, facts).map_err(|e| refused(&name, &e))?;
+        for (slot, output) in outputs.into_iter().enumerate() {
+            self.outlets.insert(output.clone(), OutletId::new(id, slot));
+        }
+        let given = node.input.iter().filter(|i| !i.is_empty()).cloned();
+        Ok(ToWire { id, name, inputs: given.chain(captured).collect() })
+    }
+
+    /// tract's operator for the node, and the values that graphs nested in it read from outside.
+    fn build(&self, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
+        let known = match node.domain() {
+            "" | "ai.onnx" | "ai.onnx.ml" | super::DOMAIN => true,
+            "com.microsoft" => CONTRIB.contains(&node.op_type()),
+            _ => false,
+        };
+        let builder = self.context.framework.op_register.0.get(node.op_type());
+        let Some(builder) = builder.filter(|_| known) else { return Err(lacking(node)) };
+        let fail = |e: &dyn std::fmt::Display| {
+            Error::new(
+                format!("node `{}` ({}) can't be run", node_name(node), operator(node)),
+                e.to_string(),
+                "run the model with ONNX Runtime, or export it without this use of the operator",
+            )
+        };
+        let node_proto =
+            pb::NodeProto::decode(&*node.encode_to_vec()).map_err(|e| fail(&e))?;
+        let context = ParsingContext {
+            onnx_operator_set_version: opset_of(node).unwrap_or(self.lowered.opset),
+            ..self.context.clone()
+        };
+        builder(&context, &node_proto).map_err(|e| fail(&chain(&e)))
+    }
+
+    /// Both branches of an `If`, and what they read from outside.
+    fn branches(&self, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
+        let (then_body, then_reads) = self.nested(branch(node, true).ok_or_else(|| lacking(node))?)?;
+        let (else_body, else_reads) = self.nested(branch(node, false).ok_or_else(|| lacking(node))?)?;
+        let mut captured = then_reads.clone();
+        captured.extend(else_reads.iter().filter(|v| !then_reads.contains(v)).cloned());
+        let inputs = |reads: &[String]| -> Vec<usize> {
+            let position = |v| captured.iter().position(|c| c == v);
+            reads.iter().filter_map(position).map(|i| i + 1).collect()
+        };
+        let (then_inputs, else_inputs) = (inputs(&then_reads), inputs(&else_reads));
+        Ok((Box::new(If::new(then_body, then_inputs, else_body, else_inputs)), captured))
+    }
+
+    fn nested(&self, graph: &GraphProto) -> Result<(InferenceModel, Vec<String>)> {
+        let mut walk = Walk::new(self.context.clone(), self.lowered);
+        walk.graph(graph)?;
+        Ok((walk.model, walk.unresolved))
+    }
+
+    /// The outlet of a value: made by a node, stored, or else an input.
+    fn outlet(&mut self, name: &str) -> Result<OutletId> {
+        if let Some(outlet) = self.outlets.get(name) {
+            return Ok(*outlet);
+        }
+        if let Some(same) = self.same.get(name).cloned() {
+            return self.outlet(&same);
+        }
+        let Some(value) = self.lowered.stored.get(name) else {
+            self.unresolved.push(name.to_owned());
+            return self.source(name, InferenceFact::default());
+        };
+        let outlet = self.constant(name, value).map_err(|e| refused(name, &e))?;
+        self.outlets.insert(name.to_owned(), outlet);
+        Ok(outlet)
+    }
+
+    fn constant(&mut self, name: &str, value: &Arc<Tensor>) -> TractResult<OutletId> {
+        let fact = InferenceFact::from(TypedFact::try_from(value.clone())?);
+        let name = unique(name, &mut self.node_names);
+        self.model.add_node(name, Const::new(value.clone())?, tvec!(fact)).map(OutletId::from)
+    }
+}
+
+/// The branch of an `If` that runs when its condition has this value.
+fn branch(node: &NodeProto, condition: bool) -> Option<&GraphProto> {
+    attribute(node, if condition { "then_branch" } else { "else_branch" })?.g.as_ref()
+}
+
+/// The operator as users know it.
+pub(super) fn operator(node: &NodeProto) -> String {
+    match node.domain() {
+        "" | "ai.onnx" => node.op_type().to_owned(),
+        domain => format!("{domain}::{}", node.op_type()),
+    }
+}
+
+fn lacking(node: &NodeProto) -> Error {
+    Error::new(
+        format!("node `{}` can't be run", node_name(node)),
+        format!("tract has no operator {}", operator(node)),
+        "run the model with ONNX Runtime, or export it without this operator",
+    )
+}
+
+fn refused(what: &str, e: &TractError) -> Error {
+    Error::new(
+        format!("`{what}` can't be run"),
+        chain(e),
+        "check the model with onnx.checker; if it is valid, report the model to bitonnx",
+    )
+}
+
+/// An error of tract's with its causes, outermost first.
+pub(super) fn chain(e: &TractError) -> String {
+    let causes: Vec<String> = e.chain().map(ToString::to_string).collect();
+    causes.join(": ")
+}

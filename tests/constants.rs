@@ -1,0 +1,891 @@
+//! What constant expressions are worth, and which expressions are constant.
+
+use bitonnx::array::{Array, Element};
+use bitonnx::graph::{Constants, Matrix, NotConstant, View};
+use bitonnx::proto::{
+    self, AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto,
+    tensor_proto::DataType,
+};
+use half::{bf16, f16};
+use ndarray::Array2;
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// `constants/cases.onnx` holds nodes over initializers and what ONNX Runtime made of each; see `cases.py` beside it.
+#[test]
+fn operators_compute_what_onnx_runtime_does() {
+    let model = proto::load(Path::new("tests/constants/cases.onnx")).unwrap();
+    let graph = model.graph.as_ref().unwrap();
+    let view = View::new(graph);
+    let constants = Constants::new(&view);
+    let outputs: Vec<&String> = graph.node.iter().flat_map(|n| &n.output).collect();
+    assert!(outputs.len() > 300);
+    let wrong: Vec<String> = outputs
+        .into_iter()
+        .filter_map(|output| {
+            let expected = view.initializer(&format!("{output}/expected")).unwrap();
+            let expected = Array::from_tensor(expected).unwrap();
+            match constants.value(output) {
+                Ok(found) if agree(&found, &expected, tolerance(output)) => None,
+                Ok(found) => Some(format!("{output}:\n  {found:?}\n  {expected:?}")),
+                Err(why) => Some(why.to_string()),
+            }
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// ONNX Runtime has approximations of its own for these, and sums in another order; its `Range` adds up where ONNX's
+/// definition multiplies.
+fn tolerance(output: &str) -> f64 {
+    let operator = output.split(':').next().unwrap();
+    let inexact = operator.starts_with("Reduce")
+        || matches!(
+            operator,
+            "Exp" | "Log" | "Sin" | "Cos" | "Tanh" | "MatMul" | "Gemm" | "Pow" | "Range"
+        );
+    if inexact { 1e-6 } else { 0.0 }
+}
+
+fn agree(found: &Array, expected: &Array, tolerance: f64) -> bool {
+    let same_form = found.dtype() == expected.dtype() && found.shape() == expected.shape();
+    same_form
+        && doubles(found).iter().zip(doubles(expected)).all(|(&f, e)| {
+            let same_sign_of_zero = f.is_sign_negative() == e.is_sign_negative() || f != 0.0;
+            (f == e && same_sign_of_zero)
+                || f.is_nan() && e.is_nan()
+                || tolerance > 0.0 && (f - e).abs() <= tolerance * e.abs().max(1.0)
+        })
+}
+
+fn doubles(array: &Array) -> Vec<f64> {
+    match array.clone().cast(DataType::Double) {
+        Some(Array::F64(elements)) => elements.into_iter().collect(),
+        _ => panic!("every type casts to double"),
+    }
+}
+
+/// The fixtures' weights, quantised and packed by PyTorch, against the codes and scales that PyTorch had.
+#[test]
+fn weights_trained_with_bit_linear_come_out_ternary() {
+    let mut weights = 0;
+    for folder in fixtures().filter(|f| f.join("ternary.npz").exists()) {
+        let model = proto::load(&folder.join("model.onnx")).unwrap();
+        let view = View::new(model.graph.as_ref().unwrap());
+        let constants = Constants::new(&view);
+        let facts = std::fs::read_to_string(folder.join("facts.json")).unwrap();
+        let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
+        let packed = facts["spelling"] == "packed";
+        for linear in facts["linears"].as_array().unwrap() {
+            let module = linear["module"].as_str().unwrap();
+            let Some(codes) = codes(&folder.join("ternary.npz"), module) else { continue };
+            let node = view.nodes().find(|(_, n)| n.name() == linear["node"]).unwrap().1;
+            let weight = &node.input[linear["weight_input"].as_u64().unwrap() as usize];
+            let found =
+                constants.matrix(weight).unwrap_or_else(|e| panic!("{module}: {e}")).to_f32();
+            let out_in = linear["transB"] == 1;
+            let found = if out_in { found } else { found.reversed_axes() };
+            // A packed weight is multiplied by its scale after the product.
+            let scale = if packed { 1.0 } else { linear["scale"].as_f64().unwrap() };
+            assert_eq!(found.shape(), codes.shape(), "{} {module}", folder.display());
+            for (&found, &code) in found.iter().zip(&codes) {
+                let expected = f64::from(code) * scale;
+                let error = (f64::from(found) - expected).abs();
+                assert!(error <= expected.abs() * 1e-6, "{module}: {found}, not {expected}");
+            }
+            weights += 1;
+        }
+    }
+    assert!(weights >= 70, "{weights}");
+}
+
+fn codes(npz: &Path, module: &str) -> Option<Array2<i8>> {
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(npz).unwrap()).unwrap();
+    let array = npyz::NpyFile::new(archive.by_name(&format!("{module}.npy")).ok()?).unwrap();
+    let shape = (array.shape()[0] as usize, array.shape()[1] as usize);
+    Some(Array2::from_shape_vec(shape, array.into_vec().unwrap()).unwrap())
+}
+
+#[test]
+fn every_constant_of_the_fixtures_can_be_computed() {
+    let mut values = 0;
+    for folder in fixtures() {
+        let model = proto::load(&folder.join("model.onnx")).unwrap();
+        let view = View::new(model.graph.as_ref().unwrap());
+        let constants = Constants::new(&view);
+        for output in view.nodes().flat_map(|(_, node)| &node.output) {
+            if constants.is_constant(output) {
+                constants.value(output).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+                values += 1;
+            }
+        }
+    }
+    assert!(values > 3000, "{values}");
+}
+
+fn fixtures() -> impl Iterator<Item = PathBuf> {
+    let folders = std::fs::read_dir("tests/fixtures").unwrap().map(|entry| entry.unwrap().path());
+    folders.filter(|folder| folder.join("model.onnx").exists())
+}
+
+#[test]
+fn what_depends_on_stored_tensors_alone_is_constant() {
+    let graph = graph(
+        &[
+            node("Constant", &[], "c").with("value_float", 2.0),
+            node("Mul", &["w", "c"], "cw"),
+            node("Mul", &["x", "w"], "xw"),
+            node("Add", &["cw", "xw"], "sum"),
+            node("Add", &["w", "default"], "overridable"),
+            node("RandomNormal", &[], "noise").with("shape", vec![2]),
+            node("Mul", &["w", "noise"], "noisy"),
+            node("Abs", &["foreign"], "abs"),
+            NodeProto { domain: Some("other".into()), ..node("Abs", &["w"], "foreign") },
+            node("Abs", &["nowhere"], "dangling"),
+            node("Abs", &["round"], "go"),
+            node("Abs", &["go"], "round"),
+            NodeProto { name: Some("the_if".into()), ..branch("w", "chosen") },
+        ],
+        &[floats("w", &[2], &[1.0, 2.0]), floats("default", &[2], &[1.0, 2.0])],
+        &["x", "default"],
+    );
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    for value in ["w", "c", "cw"] {
+        assert!(constants.is_constant(value), "{value}");
+    }
+    let why = |value| constants.check(value).unwrap_err().to_string();
+    assert_eq!(why("x"), "`x` is an input of the graph");
+    assert_eq!(why("xw"), why("x"));
+    assert_eq!(why("sum"), why("x"));
+    assert_eq!(why("overridable"), "`default` is an input of the graph");
+    let unknown = "the operator is not one the evaluator knows";
+    assert_eq!(why("noisy"), format!("RandomNormal that makes `noise`: {unknown}"));
+    assert_eq!(why("abs"), format!("other.Abs that makes `foreign`: {unknown}"));
+    assert_eq!(why("dangling"), "`nowhere` is made by nothing in the graph");
+    assert_eq!(why("go"), "Abs that makes `go`: it is part of a cycle");
+    assert_eq!(why("chosen"), "`the_if` (If): it runs a nested graph");
+    assert_eq!(why("unheard_of"), "`unheard_of` is made by nothing in the graph");
+    for value in ["xw", "noisy", "go", "round"] {
+        assert_eq!(constants.value(value).unwrap_err().to_string(), why(value));
+        assert!(!constants.is_constant(value), "{value}");
+    }
+}
+
+/// An `If` whose branches read a value from outside.
+fn branch(captured: &str, output: &str) -> NodeProto {
+    let body = graph(&[node("Neg", &[captured], "inner")], &[], &[]);
+    let attribute = |name: &str| AttributeProto {
+        name: Some(name.into()),
+        g: Some(body.clone()),
+        ..Default::default()
+    };
+    NodeProto {
+        attribute: vec![attribute("then_branch"), attribute("else_branch")],
+        ..node("If", &["w"], output)
+    }
+}
+
+#[test]
+fn nested_graphs_read_constants_outwards() {
+    let outer = graph(
+        &[node("Abs", &["w"], "abs"), node("Abs", &["x"], "dynamic"), node("Neg", &["w"], "same")],
+        &[floats("w", &[2], &[-3.0, 4.0])],
+        &["x"],
+    );
+    let inner = graph(
+        &[
+            node("Neg", &["abs"], "neg"),
+            node("Neg", &["dynamic"], "neg_dynamic"),
+            node("Abs", &["w"], "shadowing"),
+            node("Mul", &["own", "same"], "product"),
+        ],
+        &[floats("own", &[2], &[2.0, 0.5])],
+        &[],
+    );
+    let outer = View::new(&outer);
+    let inner = View::nested(&inner, &outer);
+    let constants = Constants::new(&inner);
+    assert_eq!(doubles(&constants.value("neg").unwrap()), [-3.0, -4.0]);
+    assert_eq!(doubles(&constants.value("product").unwrap()), [6.0, -2.0]);
+    assert_eq!(doubles(&constants.value("w").unwrap()), [-3.0, 4.0]);
+    assert!(!constants.is_constant("neg_dynamic"));
+    let found = constants.expression("product").unwrap();
+    let names: Vec<&str> = found.initializers.iter().map(|t| t.name()).collect();
+    assert_eq!(names, ["own", "w"]);
+}
+
+#[test]
+fn an_expression_lists_what_it_is_made_of() {
+    let graph = quantiser(&[2, 2], &[0.5, -0.25, 1.0, 0.0]);
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    let found = constants.expression("weight").unwrap();
+    let stored: Vec<&str> = found.initializers.iter().map(|t| t.name()).collect();
+    assert_eq!(stored, ["w", "eps", "low", "high"]);
+    let nodes: Vec<&str> = found.nodes.iter().map(|n| n.op_type()).collect();
+    assert_eq!(
+        nodes,
+        [
+            "Abs",
+            "ReduceMean",
+            "Clip",
+            "Reciprocal",
+            "Mul",
+            "Round",
+            "Clip",
+            "Div",
+            "Sub",
+            "Add",
+            "Transpose"
+        ]
+    );
+    let leaf = constants.expression("w").unwrap();
+    assert_eq!((leaf.initializers.len(), leaf.nodes.len()), (1, 0));
+}
+
+/// A straight-through quantiser as TorchScript leaves it in the graph, and the transpose after it.
+fn quantiser(shape: &[i64], w: &[f32]) -> GraphProto {
+    graph(
+        &[
+            node("Abs", &["w"], "abs"),
+            node("ReduceMean", &["abs"], "mean").with("keepdims", 0),
+            node("Clip", &["mean", "eps"], "floored"),
+            node("Reciprocal", &["floored"], "scale"),
+            node("Mul", &["w", "scale"], "scaled"),
+            node("Round", &["scaled"], "rounded"),
+            node("Clip", &["rounded", "low", "high"], "ternary"),
+            node("Div", &["ternary", "scale"], "quantised"),
+            node("Sub", &["quantised", "w"], "difference"),
+            node("Add", &["w", "difference"], "through"),
+            node("Transpose", &["through"], "weight").with("perm", vec![1, 0]),
+        ],
+        &[
+            floats("w", shape, w),
+            floats("eps", &[], &[1e-5]),
+            floats("low", &[], &[-1.0]),
+            floats("high", &[], &[1.0]),
+        ],
+        &[],
+    )
+}
+
+#[test]
+fn a_quantiser_gives_the_absmean_ternary_weight() {
+    let w: Vec<f32> = (0..60).map(|i| ((i * 37 % 61) as f32 - 30.0) / 64.0).collect();
+    let graph = quantiser(&[5, 12], &w);
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    let s = w.iter().map(|&w| f64::from(w).abs()).sum::<f64>() / 60.0;
+    let ternary = |w: f32| (f64::from(w) / s).round_ties_even().clamp(-1.0, 1.0) * s;
+    let weight = constants.matrix("weight").unwrap();
+    assert_eq!((weight.shape(), weight.stored, weight.transposed), ([12, 5], [5, 12], true));
+    let found = weight.to_f32();
+    for (at, &w) in w.iter().enumerate() {
+        assert!((f64::from(found[[at % 12, at / 12]]) - ternary(w)).abs() < 1e-7, "{at}");
+    }
+    // What the node in the middle gives is not what its readers made of the memory.
+    assert_eq!(
+        doubles(&constants.value("w").unwrap()),
+        w.iter().map(|&w| w.into()).collect::<Vec<f64>>()
+    );
+    assert_eq!(constants.value("mean").unwrap().scalar().unwrap(), f64::from(s as f32));
+}
+
+#[test]
+fn a_value_that_two_nodes_read_is_left_alone_by_both() {
+    let graph = graph(
+        &[
+            node("Abs", &["w"], "abs"),
+            node("Neg", &["abs"], "neg"),
+            node("Mul", &["abs", "abs"], "square"),
+            node("Add", &["neg", "square"], "sum"),
+            node("Sub", &["sum", "abs"], "rest"),
+            node("Transpose", &["w"], "turned"),
+            node("Neg", &["turned"], "turned_neg"),
+            node("MatMul", &["w", "turned_neg"], "product"),
+        ],
+        &[floats("w", &[1, 2], &[-3.0, 5.0])],
+        &[],
+    );
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    for _ in 0..2 {
+        assert_eq!(doubles(&constants.value("rest").unwrap()), [3.0, 15.0]);
+        assert_eq!(doubles(&constants.value("product").unwrap()), [-34.0]);
+    }
+}
+
+#[test]
+fn a_stored_matrix_is_not_copied() {
+    let graph = graph(
+        &[
+            node("Identity", &["w"], "same"),
+            node("Cast", &["same"], "cast").with("to", 1),
+            node("Transpose", &["cast"], "turned").with("perm", vec![1, 0]),
+            node("Transpose", &["turned"], "back"),
+            node("Reshape", &["w", "shape"], "reshaped"),
+            node("Reshape", &["turned", "turned_shape"], "turned_reshaped"),
+            node("Constant", &[], "node").with("value", floats("", &[2, 2], &[1.0, 2.0, 3.0, 4.0])),
+        ],
+        &[
+            floats("w", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            integers("shape", &[-1, 2]),
+            integers("turned_shape", &[0, -1]),
+        ],
+        &[],
+    );
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    let file = graph.initializer[0].raw_data.as_ref().unwrap().as_ptr();
+    for (value, stored, transposed) in [
+        ("w", [2, 3], false),
+        ("cast", [2, 3], false),
+        ("turned", [2, 3], true),
+        ("back", [2, 3], false),
+        ("reshaped", [3, 2], false),
+        ("turned_reshaped", [2, 3], true),
+    ] {
+        let matrix = constants.matrix(value).unwrap();
+        assert_eq!((matrix.stored, matrix.transposed), (stored, transposed), "{value}");
+        assert_eq!(matrix.bytes.as_ptr(), file, "{value}");
+        same_as_value(&matrix, &constants.value(value).unwrap());
+    }
+    let of_node = constants.matrix("node").unwrap();
+    let tensor = graph.node[6].attribute[0].t.as_ref().unwrap();
+    assert_eq!(of_node.bytes.as_ptr(), tensor.raw_data.as_ref().unwrap().as_ptr());
+}
+
+fn same_as_value(matrix: &Matrix, value: &Array) {
+    assert_eq!(matrix.shape(), value.shape());
+    let found: Vec<f64> = matrix.to_f32().iter().map(|&e| e.into()).collect();
+    assert_eq!(found, doubles(value));
+}
+
+#[test]
+fn other_matrices_are_computed() {
+    let halves = Array::from_vec(&[2, 2], [1.5f32, -2.0, 0.25, 4.0].map(f16::from_f32).to_vec());
+    let brains = Array::from_vec(&[2, 2], [1.5f32, -2.0, 0.25, 4.0].map(bf16::from_f32).to_vec());
+    let graph = graph(
+        &[
+            node("Transpose", &["w"], "turned"),
+            node("Reshape", &["turned", "shape"], "mixed"),
+            node("Cast", &["halves"], "single").with("to", 1),
+            node("Mul", &["halves", "halves"], "squares"),
+            node("Cast", &["w"], "doubles").with("to", DataType::Double as i64),
+            node("Unsqueeze", &["w", "axes"], "three"),
+        ],
+        &[
+            floats("w", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            integers("shape", &[2, 3]),
+            integers("axes", &[0]),
+            halves.unwrap().to_tensor("halves"),
+            brains.unwrap().to_tensor("brains"),
+            TensorProto {
+                raw_data: None,
+                float_data: vec![7.0, 8.0],
+                ..floats("typed", &[1, 2], &[])
+            },
+        ],
+        &[],
+    );
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    let matrix = |value| constants.matrix(value).unwrap();
+    for value in ["mixed", "single", "squares", "halves", "brains", "typed"] {
+        same_as_value(&matrix(value), &constants.value(value).unwrap());
+    }
+    assert_eq!(matrix("mixed").to_f32(), ndarray::arr2(&[[1.0, 4.0, 2.0], [5.0, 3.0, 6.0]]));
+    assert_eq!(matrix("halves").dtype, DataType::Float16);
+    assert_eq!(matrix("brains").dtype, DataType::Bfloat16);
+    assert_eq!(matrix("single").dtype, DataType::Float);
+    let why = |value| constants.matrix(value).unwrap_err().to_string();
+    assert_eq!(
+        why("doubles"),
+        "`doubles` has elements of type double, not floats of at most 32 bits"
+    );
+    assert_eq!(why("three"), "`three` has shape [1, 2, 3], which is no matrix");
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let many = 1i64 << 40;
+    let empty_but_huge = TensorProto {
+        dims: vec![0, many, many],
+        raw_data: Some(vec![].into()),
+        ..floats("", &[], &[])
+    };
+    let wrong: Vec<(NodeProto, Vec<TensorProto>)> = vec![
+        // Results that no memory holds.
+        (node("ConstantOfShape", &["a"], "y"), vec![integers("a", &[many, many])]),
+        (node("ConstantOfShape", &["a"], "y"), vec![integers("a", &[0, many, many])]),
+        (node("ConstantOfShape", &["a"], "y"), vec![integers("a", &[many])]),
+        (
+            node("Expand", &["a", "b"], "y"),
+            vec![floats("a", &[1], &[1.0]), integers("b", &[1 << 30])],
+        ),
+        (
+            node("Tile", &["a", "b"], "y"),
+            vec![floats("a", &[1], &[1.0]), integers("b", &[1 << 62])],
+        ),
+        (
+            node("Pad", &["a", "b"], "y"),
+            vec![floats("a", &[1], &[1.0]), integers("b", &[1 << 62, 1 << 62])],
+        ),
+        (
+            node("Range", &["a", "b", "c"], "y"),
+            vec![integers("a", &[0]), integers("b", &[i64::MAX]), integers("c", &[1])],
+        ),
+        (node("Abs", &["a"], "y"), vec![named("a", empty_but_huge)]),
+        (
+            node("Identity", &["a"], "y"),
+            vec![TensorProto { dims: vec![1; 100], ..floats("a", &[], &[1.0]) }],
+        ),
+        (
+            node("Unsqueeze", &["a", "b"], "y"),
+            vec![floats("a", &[], &[1.0]), integers("b", &(0..65).collect::<Vec<_>>())],
+        ),
+        // Indices and axes outside.
+        (
+            node("Gather", &["a", "b"], "y"),
+            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[2])],
+        ),
+        (
+            node("Gather", &["a", "b"], "y"),
+            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[i64::MIN])],
+        ),
+        (
+            node("ScatterND", &["a", "b", "c"], "y"),
+            vec![
+                floats("a", &[2], &[1.0, 2.0]),
+                matrix("b", &[1, 1], &[2]),
+                floats("c", &[1], &[1.0]),
+            ],
+        ),
+        (
+            node("ScatterND", &["a", "b", "c"], "y"),
+            vec![
+                floats("a", &[2], &[1.0, 2.0]),
+                matrix("b", &[1, 2], &[0, 0]),
+                floats("c", &[1], &[1.0]),
+            ],
+        ),
+        (node("Concat", &["a", "a"], "y").with("axis", 1), vec![floats("a", &[1], &[1.0])]),
+        (node("Concat", &["a"], "y"), vec![floats("a", &[1], &[1.0])]),
+        (
+            node("Transpose", &["a"], "y").with("perm", vec![0, 0]),
+            vec![floats("a", &[1, 1], &[1.0])],
+        ),
+        (
+            node("Squeeze", &["a", "b"], "y"),
+            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[0])],
+        ),
+        (node("Flatten", &["a"], "y").with("axis", 3), vec![floats("a", &[1], &[1.0])]),
+        // Shapes that do not match.
+        (
+            node("Add", &["a", "b"], "y"),
+            vec![floats("a", &[2], &[1.0, 2.0]), floats("b", &[3], &[1.0; 3])],
+        ),
+        (node("MatMul", &["a", "a"], "y"), vec![floats("a", &[1, 2], &[1.0, 2.0])]),
+        (node("MatMul", &["a", "a"], "y"), vec![floats("a", &[1], &[1.0])]),
+        (
+            node("Reshape", &["a", "b"], "y"),
+            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[3])],
+        ),
+        (
+            node("Reshape", &["a", "b"], "y"),
+            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[-1, -1])],
+        ),
+        (
+            node("Reshape", &["a", "b"], "y"),
+            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[-2, -1])],
+        ),
+        (node("Reshape", &["a", "b"], "y"), vec![floats("a", &[0], &[]), integers("b", &[0, -1])]),
+        (
+            node("Split", &["a", "b"], "y"),
+            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[1, 2])],
+        ),
+        (node("ReduceMax", &["a"], "y"), vec![floats("a", &[0], &[])]),
+        // Types that the operator does not have.
+        (node("Add", &["a", "b"], "y"), vec![floats("a", &[1], &[1.0]), integers("b", &[1])]),
+        (node("Sqrt", &["a"], "y"), vec![integers("a", &[4])]),
+        (node("Not", &["a"], "y"), vec![integers("a", &[4])]),
+        (node("Cast", &["a"], "y").with("to", DataType::String as i64), vec![integers("a", &[4])]),
+        (node("Cast", &["a"], "y").with("to", 1 << 40), vec![integers("a", &[4])]),
+        (node("Constant", &[], "y").with("value_string", 0), vec![]),
+        // Arithmetic without a result.
+        (node("Div", &["a", "b"], "y"), vec![integers("a", &[4]), integers("b", &[0])]),
+        (node("Mod", &["a", "b"], "y"), vec![integers("a", &[4]), integers("b", &[0])]),
+        (
+            node("Slice", &["a", "b", "c", "b", "b"], "y"),
+            vec![integers("a", &[4]), integers("b", &[0]), integers("c", &[1])],
+        ),
+        // What is missing.
+        (node("Add", &["a"], "y"), vec![integers("a", &[4])]),
+        (node("Add", &["a", ""], "y"), vec![integers("a", &[4])]),
+        (node("Cast", &["a"], "y"), vec![integers("a", &[4])]),
+        (node("BitShift", &["a", "a"], "y"), vec![integers("a", &[4])]),
+        (node("Constant", &[], "y"), vec![]),
+    ];
+    for (node, stored) in wrong {
+        let graph = graph(&[node], &stored, &[]);
+        let view = View::new(&graph);
+        let found = Constants::new(&view).value("y");
+        let why = found.expect_err(&format!("{:?}", graph.node)).to_string();
+        assert!(why.contains(graph.node[0].op_type()) || why.starts_with("`a` "), "{why}");
+    }
+}
+
+#[test]
+fn an_integer_quotient_that_overflows_wraps() {
+    let graph = graph(
+        &[
+            node("Div", &["a", "b"], "quotient"),
+            node("Mod", &["a", "b"], "rest"),
+            node("Abs", &["a"], "abs"),
+        ],
+        &[integers("a", &[i64::MIN]), integers("b", &[-1])],
+        &[],
+    );
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    assert_eq!(constants.value("quotient").unwrap().to_i64s().unwrap(), [i64::MIN]);
+    assert_eq!(constants.value("rest").unwrap().to_i64s().unwrap(), [0]);
+    assert_eq!(constants.value("abs").unwrap().to_i64s().unwrap(), [i64::MIN]);
+}
+
+#[test]
+fn an_output_that_its_operator_does_not_give_is_refused() {
+    let mut two = node("Abs", &["w"], "y");
+    two.output.push("z".into());
+    let graph = graph(&[two, node("Neg", &["z"], "neg")], &[floats("w", &[1], &[1.0])], &[]);
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    assert!(constants.value("y").is_ok());
+    assert!(constants.value("z").is_err() && constants.value("neg").is_err());
+}
+
+#[test]
+fn a_long_chain_needs_no_stack() {
+    let name = |i: usize| format!("v{i}");
+    let nodes: Vec<NodeProto> =
+        (0..100_000).map(|i| node("Neg", &[&name(i)], &name(i + 1))).collect();
+    let graph = graph(&nodes, &[floats("v0", &[1], &[1.0])], &[]);
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    assert_eq!(constants.value("v99999").unwrap().scalar(), Some(-1.0));
+    assert!(constants.matrix("v100000").is_err());
+}
+
+#[test]
+fn constants_can_be_asked_from_many_threads() {
+    fn shared<T: Sync>(_: &T) {}
+    let graph = graph(&[], &[], &[]);
+    let view = View::new(&graph);
+    shared(&Constants::new(&view));
+}
+
+#[test]
+fn tensors_survive_the_way_there_and_back() {
+    fn round_trip<T: Element + std::fmt::Debug>(elements: &[T]) {
+        let array = Array::from_vec(&[1, elements.len()], elements.to_vec()).unwrap();
+        let tensor = array.to_tensor("t");
+        assert_eq!((tensor.name(), tensor.data_type()), ("t", T::DTYPE as i32));
+        assert_eq!(tensor.dims, [1, elements.len() as i64]);
+        assert_eq!(tensor.raw_data.as_ref().unwrap().len(), array.byte_len());
+        assert_eq!(Array::from_tensor(&tensor), Some(array));
+    }
+    round_trip(&[1.5f32, -0.0, f32::MAX]);
+    round_trip(&[1.5f64, -2.0]);
+    round_trip(&[f16::from_f32(0.1), f16::MAX]);
+    round_trip(&[bf16::from_f32(0.1), bf16::MIN]);
+    round_trip(&[i8::MIN, 0, i8::MAX]);
+    round_trip(&[i16::MIN, 300]);
+    round_trip(&[i32::MIN, 70_000]);
+    round_trip(&[i64::MIN, 1 << 40]);
+    round_trip(&[0u8, 255]);
+    round_trip(&[0u16, u16::MAX]);
+    round_trip(&[0u32, u32::MAX]);
+    round_trip(&[0u64, u64::MAX]);
+    round_trip(&[true, false]);
+}
+
+#[test]
+fn a_transposed_array_is_stored_in_its_own_order() {
+    let graph = graph(
+        &[node("Transpose", &["w"], "t")],
+        &[floats("w", &[2, 2], &[1.0, 2.0, 3.0, 4.0])],
+        &[],
+    );
+    let view = View::new(&graph);
+    let tensor = Constants::new(&view).value("t").unwrap().to_tensor("t");
+    assert_eq!(Array::from_tensor(&tensor).map(|a| doubles(&a)), Some(vec![1.0, 3.0, 2.0, 4.0]));
+}
+
+#[test]
+fn narrow_integers_are_read_low_bits_first() {
+    let tensor = |dtype: DataType, count: i64, bytes: &[u8]| TensorProto {
+        data_type: Some(dtype as i32),
+        dims: vec![count],
+        raw_data: Some(bytes.to_vec().into()),
+        ..Default::default()
+    };
+    let read = |tensor: &TensorProto| Array::from_tensor(tensor).map(|a| doubles(&a));
+    let found = read(&tensor(DataType::Int4, 3, &[0x8f, 0x07]));
+    assert_eq!(found, Some(vec![-1.0, -8.0, 7.0]));
+    assert_eq!(read(&tensor(DataType::Uint4, 2, &[0x8f])), Some(vec![15.0, 8.0]));
+    assert_eq!(read(&tensor(DataType::Uint2, 4, &[0b11_10_01_00])), Some(vec![0.0, 1.0, 2.0, 3.0]));
+    assert_eq!(
+        read(&tensor(DataType::Int2, 4, &[0b11_10_01_00])),
+        Some(vec![0.0, 1.0, -2.0, -1.0])
+    );
+    assert_eq!(read(&tensor(DataType::Uint2, 5, &[0b11_10_01_00])), None);
+}
+
+const OPERATORS: &[&str] = &[
+    "Abs",
+    "Add",
+    "And",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseNot",
+    "Cast",
+    "CastLike",
+    "Clip",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "DequantizeLinear",
+    "Div",
+    "Equal",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Gemm",
+    "Identity",
+    "Less",
+    "MatMul",
+    "Max",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Not",
+    "Pad",
+    "Pow",
+    "QuantizeLinear",
+    "Range",
+    "ReduceL2",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceSum",
+    "Reshape",
+    "Round",
+    "ScatterND",
+    "Shape",
+    "Sign",
+    "Size",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Sub",
+    "Tile",
+    "Transpose",
+    "Trilu",
+    "Unsqueeze",
+    "Where",
+    "Xor",
+];
+
+fn small_int() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        6 => -3i64..5,
+        1 => prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(1 << 31), Just(-(1i64 << 40))]
+    ]
+}
+
+fn any_tensor() -> impl Strategy<Value = TensorProto> {
+    let dims = prop::collection::vec(0i64..4, 0..4);
+    (dims, prop::collection::vec(small_int(), 64), 0usize..13).prop_map(|(dims, data, dtype)| {
+        use DataType::*;
+        let dtype = [
+            Float, Float, Float, Int64, Int64, Int64, Float16, Bool, Int8, Uint8, Int32, Double,
+            Bfloat16,
+        ][dtype];
+        let count = dims.iter().product::<i64>() as usize;
+        let shape: Vec<usize> = dims.iter().map(|&d| d as usize).collect();
+        let integers = Array::from_vec(&shape, data[..count].to_vec()).unwrap();
+        integers.cast(dtype).unwrap().to_tensor("")
+    })
+}
+
+fn any_attribute() -> impl Strategy<Value = AttributeProto> {
+    let names = [
+        "axis",
+        "axes",
+        "perm",
+        "keepdims",
+        "to",
+        "block_size",
+        "split",
+        "starts",
+        "ends",
+        "upper",
+        "allowzero",
+        "transA",
+        "fmod",
+        "noop_with_empty_axes",
+        "start",
+        "end",
+        "value",
+        "value_ints",
+        "sparse_value",
+        "direction",
+        "min",
+        "pads",
+        "output_dtype",
+        "shape",
+    ];
+    let ints = prop::collection::vec(small_int(), 0..4);
+    (0..names.len(), small_int(), ints, any_tensor(), any_tensor()).prop_map(
+        move |(name, i, ints, t, indices)| AttributeProto {
+            name: Some(names[name].into()),
+            i: Some(i),
+            f: Some(i as f32),
+            s: Some(if i > 0 { b"LEFT".to_vec() } else { b"RIGHT".to_vec() }),
+            sparse_tensor: Some(SparseTensorProto {
+                values: Some(t.clone()),
+                indices: Some(indices),
+                dims: ints.clone(),
+            }),
+            t: Some(t),
+            ints,
+            ..Default::default()
+        },
+    )
+}
+
+fn any_graph() -> impl Strategy<Value = GraphProto> {
+    let nodes = prop::collection::vec(
+        (
+            prop::sample::select(OPERATORS),
+            prop::collection::vec(0usize..10, 0..4),
+            prop::collection::vec(any_attribute(), 0..3),
+            1usize..3,
+        ),
+        1..12,
+    );
+    (nodes, prop::collection::vec(any_tensor(), 6)).prop_map(|(nodes, mut stored)| {
+        let mut values: Vec<String> = (0..stored.len()).map(|i| format!("w{i}")).collect();
+        stored.iter_mut().zip(&values).for_each(|(tensor, name)| tensor.name = Some(name.clone()));
+        let mut made = vec![];
+        for (at, (op, reads, attribute, outputs)) in nodes.into_iter().enumerate() {
+            // The latest values first, so that chains grow long.
+            let input =
+                reads.iter().map(|&back| values[values.len().saturating_sub(back + 1)].clone());
+            let output: Vec<String> = (0..outputs).map(|i| format!("v{at}_{i}")).collect();
+            made.push(NodeProto { attribute, input: input.collect(), ..node(op, &[], "") });
+            made[at].output = output.clone();
+            values.extend(output);
+        }
+        graph(&made, &stored, &[])
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn any_graph_gives_values_or_reasons(graph in any_graph()) {
+        let view = View::new(&graph);
+        let constants = Constants::new(&view);
+        for output in graph.node.iter().flat_map(|n| &n.output) {
+            prop_assert!(constants.is_constant(output));
+            let first = constants.value(output);
+            let fresh = Constants::new(&view).value(output);
+            prop_assert_eq!(first.clone().map(bits), fresh.map(bits));
+            if let (Ok(matrix), Ok(value)) = (constants.matrix(output), first) {
+                prop_assert_eq!(matrix.shape().as_slice(), value.shape());
+                prop_assert_eq!(matrix.bytes.len(), value.byte_len());
+            }
+        }
+    }
+}
+
+/// A value that can be compared, NaN and all.
+fn bits(array: Array) -> (DataType, Vec<usize>, bytes::Bytes) {
+    (array.dtype(), array.shape().to_vec(), array.to_bytes())
+}
+
+#[test]
+fn the_reason_is_an_error() {
+    fn error<E: std::error::Error + Clone + PartialEq>() {}
+    error::<NotConstant>();
+}
+
+fn graph(nodes: &[NodeProto], stored: &[TensorProto], inputs: &[&str]) -> GraphProto {
+    let input = |name: &&str| ValueInfoProto { name: Some((*name).into()), ..Default::default() };
+    GraphProto {
+        node: nodes.to_vec(),
+        initializer: stored.to_vec(),
+        input: inputs.iter().map(input).collect(),
+        ..Default::default()
+    }
+}
+
+fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: Some(op_type.into()),
+        input: inputs.iter().map(|&i| i.into()).collect(),
+        output: vec![output.into()],
+        ..Default::default()
+    }
+}
+
+trait With<T> {
+    fn with(self, attribute: &str, value: T) -> Self;
+}
+
+macro_rules! with {
+    ($type:ty, $field:ident, $value:ident => $stored:expr) => {
+        impl With<$type> for NodeProto {
+            fn with(mut self, attribute: &str, $value: $type) -> Self {
+                let name = Some(attribute.into());
+                self.attribute.push(AttributeProto { name, $field: $stored, ..Default::default() });
+                self
+            }
+        }
+    };
+}
+
+with!(i64, i, value => Some(value));
+with!(f32, f, value => Some(value));
+with!(Vec<i64>, ints, value => value);
+with!(TensorProto, t, value => Some(value));
+
+fn floats(name: &str, dims: &[i64], elements: &[f32]) -> TensorProto {
+    TensorProto {
+        name: Some(name.into()),
+        data_type: Some(DataType::Float as i32),
+        dims: dims.to_vec(),
+        raw_data: Some(elements.iter().flat_map(|e| e.to_le_bytes()).collect::<Vec<u8>>().into()),
+        ..Default::default()
+    }
+}
+
+fn matrix(name: &str, dims: &[i64], elements: &[i64]) -> TensorProto {
+    TensorProto {
+        name: Some(name.into()),
+        data_type: Some(DataType::Int64 as i32),
+        dims: dims.to_vec(),
+        raw_data: Some(elements.iter().flat_map(|e| e.to_le_bytes()).collect::<Vec<u8>>().into()),
+        ..Default::default()
+    }
+}
+
+fn integers(name: &str, elements: &[i64]) -> TensorProto {
+    matrix(name, &[elements.len() as i64], elements)
+}
+
+fn named(name: &str, tensor: TensorProto) -> TensorProto {
+    TensorProto { name: Some(name.into()), ..tensor }
+}

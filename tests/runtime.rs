@@ -1,0 +1,497 @@
+//! Running models with tract: whole exports against their reference outputs, and the operators.
+#![cfg(feature = "runtime")]
+
+use bitonnx::{
+    npz::{self, Array},
+    proto::{self, ModelProto, TensorProto, tensor_proto::DataType},
+    runtime::{Options, Session},
+    text::parse_model,
+};
+use half::f16;
+use ndarray::{ArrayD, IxDyn};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+type Arrays = BTreeMap<String, Array>;
+
+/// Folders of fixtures that differ from their reference by more than rounding in f32 does, how much of
+/// the largest value, and why.
+const TOLERANCES: [(&str, f64, &str); 6] = [
+    ("bert-dyn18fp16", 2e-2, "f16"),
+    ("llama-ts17fp16", 2e-2, "f16"),
+    ("llama-dyn18bf16", 2e-2, "computed in bf16 by torch, in f32 here"),
+    ("llama-genai-int4", 2e-2, "ONNX Runtime rounds activations to int8 at accuracy_level 4"),
+    ("bitbert-bias-ts17", 5e-4, "one activation lies between two integers"),
+    ("bitllama-subln-dyn18", 5e-4, "an activation may round to the other integer"),
+];
+
+#[test]
+fn fixtures_match_their_reference() {
+    let folders = fixtures();
+    assert!(folders.len() > 20);
+    let mut wrong = Vec::new();
+    for folder in folders {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let tolerance = TOLERANCES.iter().find(|(n, ..)| *n == name).map_or(2e-4, |t| t.1);
+        match run_cases(&folder.join("model.onnx"), &folder.join("io.npz")) {
+            Ok(worst) if worst <= tolerance => {}
+            Ok(worst) => wrong.push(format!("{name}: {worst:.1e} over {tolerance:.1e}")),
+            Err(e) => wrong.push(format!("{name}: {e}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Operators that the runtime mends or says in other operators, against ONNX Runtime.
+#[test]
+fn operators_match_onnx_runtime() {
+    let models = files("tests/operators", |p| p.extension().is_some_and(|e| e == "onnx"));
+    assert!(models.len() > 30);
+    let mut wrong = Vec::new();
+    for model in models {
+        match run_cases(&model, &model.with_extension("npz")) {
+            Ok(worst) if worst < 1e-5 || worst < 2e-3 && model.ends_with("gemm-f16.onnx") => {}
+            Ok(worst) => wrong.push(format!("{}: {worst:.1e}", model.display())),
+            Err(e) => wrong.push(format!("{}: {e}", model.display())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn bit_linear_is_its_formula() {
+    for (shape, n, scales) in
+        [(vec![70], 37, 1), (vec![1, 64], 16, 16), (vec![5, 70], 37, 37), (vec![2, 33, 130], 48, 1)]
+    {
+        let mut numbers = Numbers(7);
+        let k = *shape.last().unwrap();
+        let t = numbers.ternary(n * k);
+        let scale = numbers.floats(scales);
+        let x = numbers.floats(shape.iter().product());
+        let model = bit_linear("float", shape.len(), n, k, &t, &scale, "");
+        let y = run_one(model, floats_array(&shape, &x));
+        let expected = formula(&x, &t, &scale, n, k);
+        assert_eq!(y.shape(), [&shape[..shape.len() - 1], &[n]].concat());
+        assert_close(&floats(&y), &expected, 1e-6);
+    }
+}
+
+#[test]
+fn bit_linear_takes_in_a_constant_bias() {
+    let (n, k) = (5, 12);
+    let mut numbers = Numbers(3);
+    let (t, x) = (numbers.ternary(n * k), numbers.floats(4 * k));
+    let bias = [0.25, -1.0, 3.0, 0.0, -0.5];
+    let mut expected = formula(&x, &t, &[0.5], n, k);
+    expected.iter_mut().zip(bias.iter().cycle()).for_each(|(y, b)| *y += b);
+    for order in ["h, bias", "bias, h"] {
+        let stored = "float[5] bias = {0.25, -1.0, 3.0, 0.0, -0.5}";
+        let mut model = bit_linear("float", 2, n, k, &t, &[0.5], stored);
+        let graph = model.graph.as_mut().unwrap();
+        graph.node[0].output[0] = "h".into();
+        graph.node.push(bitonnx::text::parse_nodes(&format!("y = Add({order})")).unwrap().remove(0));
+        let inputs = Arrays::from([("x".into(), floats_array(&[4, k], &x))]);
+        let mut session = session(model);
+        assert_close(&floats(&session.run(&inputs).unwrap()[0].1), &expected, 1e-6);
+        let steps = session.profile(&inputs).unwrap();
+        let ops: Vec<&str> = steps.iter().map(|s| s.op.as_str()).collect();
+        assert!(ops.contains(&"BitLinear"), "{ops:?}");
+        assert!(!ops.iter().any(|op| op.contains("Add")), "{ops:?}");
+    }
+}
+
+#[test]
+fn bit_linear_keeps_a_product_that_others_read() {
+    let (n, k) = (4, 8);
+    let mut numbers = Numbers(4);
+    let (t, x) = (numbers.ternary(n * k), numbers.floats(3 * k));
+    let mut model = bit_linear("float", 2, n, k, &t, &[0.5], "float[4] bias = {1.0, 2.0, 3.0, 4.0}");
+    let graph = model.graph.as_mut().unwrap();
+    graph.node[0].output[0] = "h".into();
+    graph.node.extend(bitonnx::text::parse_nodes("y = Add(h, bias)").unwrap());
+    let mut product = graph.output[0].clone();
+    product.name = Some("h".into());
+    graph.output.push(product);
+    let inputs = Arrays::from([("x".into(), floats_array(&[3, k], &x))]);
+    let outputs = session(model).run(&inputs).unwrap();
+    let mut expected = formula(&x, &t, &[0.5], n, k);
+    assert_close(&floats(&outputs[1].1), &expected, 1e-6);
+    expected.iter_mut().zip([1.0, 2.0, 3.0, 4.0].iter().cycle()).for_each(|(y, b)| *y += b);
+    assert_close(&floats(&outputs[0].1), &expected, 1e-6);
+}
+
+#[test]
+fn bit_linear_computes_half_floats_in_f32() {
+    let (n, k) = (9, 40);
+    let mut numbers = Numbers(5);
+    let t = numbers.ternary(n * k);
+    let x: Vec<f16> = numbers.floats(3 * k).into_iter().map(f16::from_f32).collect();
+    let wide: Vec<f32> = x.iter().map(|v| v.to_f32()).collect();
+    let model = bit_linear("float16", 2, n, k, &t, &[0.125], "");
+    let x = ArrayD::from_shape_vec(IxDyn(&[3, k]), x).unwrap();
+    let y = run_one(model, Array::F16(x));
+    assert_eq!(y.dtype(), "float16");
+    assert_close(&floats(&y), &formula(&wide, &t, &[0.125], n, k), 1e-3);
+}
+
+#[test]
+fn bit_linear_doubles_exactly_and_passes_nan_on() {
+    let (n, k) = (6, 20);
+    let mut numbers = Numbers(6);
+    let (t, mut x) = (numbers.ternary(n * k), numbers.floats(2 * k));
+    let model = bit_linear("float", 2, n, k, &t, &[0.3], "");
+    let single = floats(&run_one(model.clone(), floats_array(&[2, k], &x)));
+    x.iter_mut().for_each(|x| *x *= 2.0);
+    let double = floats(&run_one(model.clone(), floats_array(&[2, k], &x)));
+    assert!(single.iter().zip(&double).all(|(a, b)| 2.0 * a == *b));
+    x[k + 3] = f32::INFINITY;
+    let broken = floats(&run_one(model, floats_array(&[2, k], &x)));
+    assert_eq!(broken[..n], double[..n]);
+    assert!(broken[n..].iter().all(|y| y.is_nan()));
+}
+
+#[test]
+fn bit_linear_refuses_what_it_is_not() {
+    let x = || Arrays::from([("x".into(), floats_array(&[1, 4], &[1.0; 4]))]);
+    let refused = |nodes: &str, stored: &str| {
+        let text = format!(
+            "<ir_version: 8, opset_import: [\"\" : 17, \"bitonnx\" : 1]>
+             g (float[m, 4] x) => (float[m, 2] y) <{stored}> {{ {nodes} }}"
+        );
+        let mut session = session(parse_model(&text).unwrap());
+        session.run(&x()).unwrap_err().why().to_owned()
+    };
+    let node = "[proj] y = bitonnx.BitLinear <in_features = 4, eps = 0.00001> (x, codes, scale)";
+    let scale = "float[1] scale = {0.5}";
+    let why = refused(node, &format!("uint8[2, 1] codes = {{3, 0}}, {scale}"));
+    assert!(why.contains("code") && why.contains("is 3"), "{why}");
+    let why = refused(node, &format!("uint8[2, 2] codes = {{0, 0, 0, 0}}, {scale}"));
+    assert!(why.contains("proj"), "{why}");
+    let why = refused(node, "uint8[2, 1] codes = {0, 0}, float[3] scale = {0.5, 0.5, 0.5}");
+    assert!(why.contains("3 scales for 2 outputs"), "{why}");
+    let computed = format!("f = Floor(x) u = Cast <to = 2> (f) r = Reshape(u, s) codes = Slice(r, b, e, a) {node}");
+    let why = refused(
+        &computed,
+        "int64[2] s = {4, 1}, int64[1] b = {0}, int64[1] e = {2}, int64[1] a = {0}, float[1] scale = {0.5}",
+    );
+    assert!(why.contains("codes must be an initializer"), "{why}");
+}
+
+#[test]
+fn functions_are_put_in_place() {
+    // outer(x) = 3·(x + 1)·0.5 - x, by way of an inner function, an attribute handed down, a default
+    // and a name that caller and function share.
+    let text = r#"<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+        g (float[2] x) => (float[2] y, float[2] h) {
+          [call] y, h = local.outer <factor = 3.0> (x)
+        }
+        <domain: "local", opset_import: ["" : 17, "local" : 1]>
+        outer <factor> (a) => (y, half) {
+          x = local.inner <by: float = @factor> (a)
+          half = local.inner (x)
+          y = Sub(half, a)
+        }
+        <domain: "local", opset_import: ["" : 17]>
+        inner <by: float = 0.5> (a) => (b) {
+          one = Constant <value = float[1] {1.0}> ()
+          w = Constant <value_float: float = @by> ()
+          c = Add(a, one)
+          b = Mul(c, w)
+        }"#;
+    let mut session = session(parse_model(text).unwrap());
+    let inputs = Arrays::from([("x".into(), floats_array(&[2], &[1.0, -3.0]))]);
+    let outputs = session.run(&inputs).unwrap();
+    let half = |x: f64| ((x + 1.0) * 3.0 + 1.0) * 0.5;
+    assert_eq!(floats(&outputs[1].1), [half(1.0), half(-3.0)]);
+    assert_eq!(floats(&outputs[0].1), [half(1.0) - 1.0, half(-3.0) + 3.0]);
+}
+
+#[test]
+fn functions_keep_their_opset() {
+    // Up to opset 12, Softmax is over all axes from the given one on; since 13, over that one.
+    let text = r#"<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+        g (float[1, 2, 2] x) => (float[1, 2, 2] y) { y = local.old (x) }
+        <domain: "local", opset_import: ["" : 11]>
+        old (a) => (b) { b = Softmax <axis = 1> (a) }"#;
+    let y = run_one(parse_model(text).unwrap(), floats_array(&[1, 2, 2], &[0.0; 4]));
+    assert_eq!(floats(&y), [0.25; 4]);
+}
+
+#[test]
+fn functions_that_never_end_are_refused() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+        g (float[1] x) => (float[1] y) { [call] y = local.f (x) }
+        <domain: "local", opset_import: ["" : 17, "local" : 1]>
+        f (a) => (b) { b = local.f (a) }"#;
+    let error = Session::new(parse_model(text).unwrap(), &Options::default()).err().unwrap();
+    assert!(error.why().contains("local::f calls itself"), "{error}");
+}
+
+#[test]
+fn branches_are_chosen_by_an_input_or_by_data() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (bool b, float[n] x) => (float[n] y) {
+          y = If (b) <
+            then_branch = t () => (float[n] r) { c = Constant <value = float[1] {2.0}> () r = Mul(x, c) },
+            else_branch = e () => (float[n] r) { c = Constant <value = float[1] {5.0}> () r = Add(x, c) }
+          >
+        }"#;
+    let chosen = parse_model(text).unwrap();
+    let mut computed = chosen.clone();
+    let graph = computed.graph.as_mut().unwrap();
+    graph.node[0].input[0] = "not_b".into();
+    graph.node.insert(0, bitonnx::text::parse_nodes("not_b = Not(b)").unwrap().remove(0));
+    for (model, when) in [(chosen, true), (computed, false)] {
+        let mut session = session(model);
+        for b in [true, false, true] {
+            let flag = Array::Bool(ArrayD::from_elem(IxDyn(&[]), b));
+            let x = floats_array(&[2], &[1.0, 3.0]);
+            let outputs = session.run(&Arrays::from([("b".into(), flag), ("x".into(), x)])).unwrap();
+            let expected = if b == when { [2.0, 6.0] } else { [6.0, 8.0] };
+            assert_eq!(floats(&outputs[0].1), expected);
+        }
+    }
+}
+
+#[test]
+fn shapes_may_change_between_runs() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n] x) => (float[m] y) { y = Concat <axis = 0> (x, x) }"#;
+    let mut session = session(parse_model(text).unwrap());
+    for n in [1usize, 2, 3, 4, 5, 6, 1, 2] {
+        let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
+        let outputs = session.run(&Arrays::from([("x".into(), floats_array(&[n], &x))])).unwrap();
+        assert_eq!(outputs[0].1, floats_array(&[2 * n], &[x.clone(), x].concat()));
+    }
+}
+
+#[test]
+fn bfloat16_is_computed_in_f32() {
+    let mut model = parse_model(
+        r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (bfloat16[2] x) => (bfloat16[2] y) { c = Cast <to = 16> (w) s = Add(x, c) y = Identity(s) }"#,
+    )
+    .unwrap();
+    let stored = [half::bf16::from_f32(0.5), half::bf16::from_f32(-3.0)];
+    model.graph.as_mut().unwrap().initializer.push(TensorProto {
+        name: Some("w".into()),
+        dims: vec![2],
+        data_type: Some(DataType::Bfloat16 as i32),
+        raw_data: Some(stored.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into()),
+        ..TensorProto::default()
+    });
+    let session = session(model.clone());
+    assert_eq!(session.inputs()[0].dtype, "float32");
+    let y = run_one(model, floats_array(&[2], &[1.0, 2.0]));
+    assert_eq!(y, floats_array(&[2], &[1.5, -1.0]));
+}
+
+#[test]
+fn wrong_inputs_are_named() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n, 3] a, float[n, 3] b) => (float[n, 3] y) { [sum] y = Add(a, b) }"#;
+    let mut session = session(parse_model(text).unwrap());
+    let shown: Vec<String> = session.inputs().iter().map(|v| format!("{} {v}", v.name)).collect();
+    assert_eq!(shown, ["a float32[n, 3]", "b float32[n, 3]"]);
+    let ones = |shape: &[usize]| floats_array(shape, &vec![1.0; shape.iter().product()]);
+    let mut refused = |inputs: Vec<(&str, Array)>| {
+        let inputs = inputs.into_iter().map(|(n, a)| (n.to_owned(), a)).collect();
+        session.run(&inputs).unwrap_err().to_string()
+    };
+    let error = refused(vec![("a", ones(&[2, 3]))]);
+    assert!(error.contains("input `b` is missing"), "{error}");
+    let error = refused(vec![("a", ones(&[2, 3])), ("c", ones(&[2, 3]))]);
+    assert!(error.contains("no input `c`") && error.contains("a, b"), "{error}");
+    let error = refused(vec![("a", ones(&[2, 3])), ("b", ones(&[3]))]);
+    assert!(error.contains("input `b`") && error.contains("2 axes"), "{error}");
+    let error = refused(vec![("a", ones(&[2, 3])), ("b", ones(&[2, 4]))]);
+    assert!(error.contains("axis 1 has size 4, and the model takes 3"), "{error}");
+    let error = refused(vec![("a", ones(&[2, 3])), ("b", ones(&[5, 3]))]);
+    assert!(error.contains("`a` and `b`") && error.contains("`n` is 2 in one and 5"), "{error}");
+    let long = Array::I64(ArrayD::zeros(IxDyn(&[2, 3])));
+    let error = refused(vec![("a", long), ("b", ones(&[2, 3]))]);
+    assert!(error.contains("it is int64, and the model takes float32"), "{error}");
+}
+
+#[test]
+fn operators_that_tract_lacks_are_named() {
+    let unknown = |domain: &str, op: &str| {
+        let text = format!(
+            "<ir_version: 8, opset_import: [\"\" : 17, \"{domain}\" : 1]>
+             g (float[2] x) => (float[2] y) {{ [odd] y = {op}(x) }}"
+        );
+        let inputs = Arrays::from([("x".into(), floats_array(&[2], &[1.0, 2.0]))]);
+        session(parse_model(&text).unwrap()).run(&inputs).unwrap_err().to_string()
+    };
+    let error = unknown("", "Unique");
+    assert!(error.contains("node `odd`") && error.contains("no operator Unique"), "{error}");
+    // tract has an operator of this name, but of the standard domain.
+    let error = unknown("com.example", "com.example.Relu");
+    assert!(error.contains("no operator com.example::Relu"), "{error}");
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[2] x) => (float[2] y) { y = Add(x, nowhere) }"#;
+    let inputs = Arrays::from([("x".into(), floats_array(&[2], &[1.0, 2.0]))]);
+    let error = session(parse_model(text).unwrap()).run(&inputs).unwrap_err().to_string();
+    assert!(error.contains("value `nowhere` can't be computed"), "{error}");
+}
+
+/// Runs every case of a model; the largest relative difference of any output.
+fn run_cases(model: &Path, reference: &Path) -> bitonnx::Result<f64> {
+    let mut session = Session::new(proto::load(model)?, &Options::default())?;
+    let mut worst = 0f64;
+    for (inputs, outputs) in cases(reference) {
+        let got: Arrays = session.run(&inputs)?.into_iter().collect();
+        let names: Vec<&String> = got.keys().collect();
+        assert_eq!(names, outputs.keys().collect::<Vec<_>>());
+        worst = outputs.iter().map(|(n, reference)| relative(reference, &got[n])).fold(worst, f64::max);
+    }
+    Ok(worst)
+}
+
+/// Reference runs: inputs and outputs by name.
+fn cases(file: &Path) -> Vec<(Arrays, Arrays)> {
+    let mut cases: BTreeMap<String, (Arrays, Arrays)> = BTreeMap::new();
+    for (key, array) in npz::read(file).unwrap() {
+        let [case, side, name] = key.splitn(3, '/').collect::<Vec<_>>()[..] else { panic!("{key}") };
+        let (inputs, outputs) = cases.entry(case.to_owned()).or_default();
+        if side == "in" { inputs } else { outputs }.insert(name.to_owned(), array);
+    }
+    cases.into_values().collect()
+}
+
+fn floats(array: &Array) -> Vec<f64> {
+    match array {
+        Array::F16(a) => a.iter().map(|v| v.to_f64()).collect(),
+        Array::F32(a) => a.iter().map(|&v| f64::from(v)).collect(),
+        Array::I64(a) => a.iter().map(|&v| v as f64).collect(),
+        Array::I32(a) => a.iter().map(|&v| f64::from(v)).collect(),
+        Array::Bool(a) => a.iter().map(|&v| f64::from(u8::from(v))).collect(),
+        other => panic!("no reference has outputs of type {}", other.dtype()),
+    }
+}
+
+fn floats_array(shape: &[usize], elements: &[f32]) -> Array {
+    Array::F32(ArrayD::from_shape_vec(IxDyn(shape), elements.to_vec()).unwrap())
+}
+
+/// The largest difference, as a share of the largest reference value.
+fn relative(reference: &Array, got: &Array) -> f64 {
+    assert_eq!((reference.shape(), reference.dtype()), (got.shape(), got.dtype()));
+    let (reference, got) = (floats(reference), floats(got));
+    let largest = reference.iter().filter(|v| v.is_finite()).fold(1e-30f64, |m, v| m.max(v.abs()));
+    let differences = reference.iter().zip(&got).map(|(r, g)| match r.is_finite() {
+        true if g.is_finite() => (r - g).abs(),
+        false if r == g || r.is_nan() && g.is_nan() => 0.0,
+        _ => f64::INFINITY,
+    });
+    differences.fold(0.0, f64::max) / largest
+}
+
+fn assert_close(got: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len());
+    let largest = expected.iter().fold(0f64, |m, v| m.max(v.abs()));
+    for (got, expected) in got.iter().zip(expected) {
+        assert!((got - expected).abs() <= tolerance * largest, "{got} is not {expected}");
+    }
+}
+
+fn session(model: ModelProto) -> Session {
+    Session::new(model, &Options::default()).unwrap()
+}
+
+/// The only output of a model whose only input is `x`.
+fn run_one(model: ModelProto, x: Array) -> Array {
+    session(model).run(&Arrays::from([("x".into(), x)])).unwrap().remove(0).1
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    files("tests/fixtures", |p| p.join("io.npz").exists())
+}
+
+fn files(folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| wanted(p))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// A model of one BitLinear: weights `t [n, k]` of -1, 0, 1, an input `x` of this rank.
+fn bit_linear(
+    float: &str,
+    rank: usize,
+    n: usize,
+    k: usize,
+    t: &[i8],
+    scale: &[f32],
+    stored: &str,
+) -> ModelProto {
+    let text = format!(
+        "<ir_version: 8, opset_import: [\"\" : 17, \"bitonnx\" : 1]>
+         g ({float}[{axes} {k}] x) => ({float} y) <{stored}> {{
+           [proj] y = bitonnx.BitLinear <in_features = {k}, eps = 0.00001> (x, codes, scale)
+         }}",
+        axes = (1..rank).map(|i| format!("d{i},")).collect::<String>(),
+    );
+    let mut model = parse_model(&text).unwrap();
+    let code = |t: i8| (t + 1) as u8;
+    let rows = t.chunks(k).flat_map(|row| {
+        row.chunks(4).map(|four| {
+            let padded = (0..4).map(|i| four.get(i).map_or(1, |t| code(*t)) << (2 * i));
+            padded.fold(0, |byte, code| byte | code)
+        })
+    });
+    let tensor = |name: &str, dims: &[usize], kind: DataType, bytes: Vec<u8>| TensorProto {
+        name: Some(name.into()),
+        dims: dims.iter().map(|&d| d as i64).collect(),
+        data_type: Some(kind as i32),
+        raw_data: Some(bytes.into()),
+        ..TensorProto::default()
+    };
+    let scales = scale.iter().flat_map(|s| s.to_le_bytes()).collect();
+    model.graph.as_mut().unwrap().initializer.extend([
+        tensor("codes", &[n, k.div_ceil(4)], DataType::Uint8, rows.collect()),
+        tensor("scale", &[scale.len()], DataType::Float, scales),
+    ]);
+    model
+}
+
+/// BitLinear as it is defined: activations rounded in f32, everything else in f64.
+fn formula(x: &[f32], t: &[i8], scale: &[f32], n: usize, k: usize) -> Vec<f64> {
+    let row = |x: &[f32]| -> Vec<f64> {
+        let g = x.iter().fold(1e-5f32, |g, x| g.max(x.abs()));
+        let q: Vec<f64> =
+            x.iter().map(|x| f64::from((x * (127.0 / g)).round_ties_even().clamp(-128.0, 127.0))).collect();
+        (0..n)
+            .map(|n| {
+                let sum: f64 = q.iter().zip(&t[n * k..]).map(|(q, t)| q * f64::from(*t)).sum();
+                sum * f64::from(scale[n % scale.len()]) * f64::from(g) / 127.0
+            })
+            .collect()
+    };
+    x.chunks(k).flat_map(row).collect()
+}
+
+/// A sequence that looks random: a linear congruential generator.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+
+    /// Between -1 and 1.
+    fn floats(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.next() as f32 / (1u64 << 30) as f32 - 1.0).collect()
+    }
+
+    fn ternary(&mut self, count: usize) -> Vec<i8> {
+        (0..count).map(|_| (self.next() % 3) as i8 - 1).collect()
+    }
+}
