@@ -6,7 +6,7 @@ use super::{
 };
 use anstyle::Style;
 use bitonnx::report::{Action, Entry, Report};
-use std::io;
+use std::{collections::HashSet, io};
 
 /// Every projection in graph order, a line each, then their sum.
 pub fn print_all(report: &Report, console: &mut Console) -> io::Result<()> {
@@ -39,8 +39,7 @@ fn print_sum(report: &Report, console: &mut Console) -> io::Result<()> {
     if converted == 0 {
         return writeln!(console.out(), "{count} {projections}, none to convert");
     }
-    let before = size(report.converted().map(|p| p.bytes_before).sum());
-    let after = size(report.converted().map(|p| p.bytes_after).sum());
+    let [before, after] = sizes(report.converted());
     writeln!(
         console.out(),
         "{count} {projections}: {converted} to BitLinear ({before} of weights to {after}), {} kept",
@@ -61,7 +60,7 @@ fn list(report: &Report) -> Table {
     for entry in &report.projections {
         let becomes = match entry.action {
             Action::BitLinear => format!("to {}", size(entry.bytes_after)),
-            Action::Keep => format!("no: {}", entry.reason),
+            Action::Keep => format!("no: {}", why(entry)),
         };
         let [inputs, outputs] = shape(entry);
         let cells = [
@@ -114,7 +113,7 @@ fn details(report: &Report) -> Table {
             if converted { size(entry.bytes_after) } else { "no".into() },
             entry.scale.map_or(String::new(), |s| format!("{s:.4e}")),
             entry.zeros.map_or(String::new(), |z| format!("{:.1} %", 100.0 * z)),
-            entry.reason.clone(),
+            why(entry).to_owned(),
         ];
         table.row(style(entry), cells);
     }
@@ -137,16 +136,22 @@ fn by_role(report: &Report) -> Table {
     }
     for role in roles {
         let entries: Vec<&Entry> = report.converted().filter(|p| p.role == role).collect();
-        let cells = [
-            role.to_string(),
-            entries.len().to_string(),
-            shapes(&entries),
-            size(entries.iter().map(|p| p.bytes_before).sum()),
-            size(entries.iter().map(|p| p.bytes_after).sum()),
-        ];
+        let [before, after] = sizes(entries.iter().copied());
+        let cells = [role.to_string(), entries.len().to_string(), shapes(&entries), before, after];
         table.row(Style::new(), cells);
     }
     table
+}
+
+/// Bytes before and after; a weight that several projections read counts once.
+fn sizes<'r>(entries: impl Iterator<Item = &'r Entry>) -> [String; 2] {
+    let mut seen = HashSet::new();
+    let (mut before, mut after) = (0, 0);
+    for entry in entries.filter(|entry| seen.insert(&entry.weight)) {
+        before += entry.bytes_before;
+        after += entry.bytes_after;
+    }
+    [size(before), size(after)]
 }
 
 /// The first shapes among the entries, each once.
@@ -178,9 +183,8 @@ fn kept(report: &Report) -> Table {
     ]);
     for entry in report.kept() {
         let [inputs, outputs] = shape(entry);
-        let why = entry.reason.clone();
-        let cells =
-            [entry.node.clone(), entry.role.to_string(), inputs, outputs, bytes(entry), why];
+        let (node, role) = (entry.node.clone(), entry.role.to_string());
+        let cells = [node, role, inputs, outputs, bytes(entry), why(entry).to_owned()];
         table.row(Style::new(), cells);
     }
     table
@@ -191,6 +195,12 @@ fn shape(entry: &Entry) -> [String; 2] {
         0 => "?".into(),
         size => size.to_string(),
     })
+}
+
+/// The reason, without the node's name that the line begins with.
+fn why(entry: &Entry) -> &str {
+    let rest = entry.reason.strip_prefix("node `").and_then(|r| r.strip_prefix(&entry.node));
+    rest.and_then(|r| r.strip_prefix("` ")).unwrap_or(&entry.reason)
 }
 
 fn bytes(entry: &Entry) -> String {

@@ -5,6 +5,7 @@
 
 mod encode;
 mod external;
+mod replace;
 mod save;
 mod tensor;
 mod wire;

@@ -1,7 +1,8 @@
 //! Models to files: whole or not at all.
 
 use super::{
-    ModelProto, StringStringEntryProto, TensorProto, encode::encode, tensor_proto::DataLocation,
+    ModelProto, StringStringEntryProto, TensorProto, encode::encode, replace::replace,
+    tensor_proto::DataLocation,
 };
 use crate::error::{Error, Result};
 use bytes::Bytes;
@@ -13,7 +14,6 @@ use std::{
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
-use tempfile::NamedTempFile;
 
 /// Where tensor data go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -196,45 +196,3 @@ fn write_data(
 
 /// How much is written between two calls of `progress`.
 const PIECE: usize = 8 << 20;
-
-/// Replaces a file by way of a temporary one beside it.
-fn replace<T>(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<T>,
-) -> Result<T> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let attempt = || -> io::Result<T> {
-        let mut temporary = temporary_in(folder)?;
-        let mut file = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
-        let result = write(&mut file)?;
-        file.flush()?;
-        drop(file);
-        temporary.as_file().sync_all()?;
-        temporary.persist(path)?;
-        File::open(folder)?.sync_all()?;
-        Ok(result)
-    };
-    attempt().map_err(|e| {
-        Error::new(
-            format!("{} can't be written", path.display()),
-            e.to_string(),
-            "check that the folder exists, that you may write there, and the free space",
-        )
-    })
-}
-
-/// A temporary file in the folder, as open to others as any new file.
-fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".bitonnx-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        return builder.permissions(std::fs::Permissions::from_mode(0o666)).tempfile_in(folder);
-    }
-    #[cfg(not(unix))]
-    builder.tempfile_in(folder)
-}

@@ -17,6 +17,7 @@ use crate::{
     rules, text,
 };
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// What the rules make of a node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -175,15 +176,9 @@ impl RuleText {
 
 /// No node has the name; these come near.
 fn unknown(model: &ModelProto, name: &str) -> Error {
-    const SHOWN: usize = 4;
     let graphs = proto::graphs(model);
     let labels: Vec<&str> = graphs.iter().flat_map(|g| &g.node).map(label).collect();
-    let mut near: Vec<&str> = labels.iter().copied().filter(|label| label.contains(name)).collect();
-    if near.is_empty() || name.is_empty() {
-        near = similar::get_close_matches(name, &labels, SHOWN, 0.4);
-    }
-    near.dedup();
-    near.truncate(SHOWN);
+    let near = near(&labels, name);
     let hint = match near.is_empty() {
         true => "`bitonnx inspect` lists the projections, `bitonnx show` every node".to_owned(),
         false => near.join(", "),
@@ -193,4 +188,36 @@ fn unknown(model: &ModelProto, name: &str) -> Error {
         format!("none of the model's {} nodes has that name or makes a value of that name", labels.len()),
         hint,
     )
+}
+
+/// The first few labels that hold the name, or something like it.
+fn near<'l>(labels: &[&'l str], name: &str) -> Vec<&'l str> {
+    const SHOWN: usize = 4;
+    let holding = |text: &str| -> Vec<&'l str> {
+        labels.iter().copied().filter(|label| label.contains(text)).collect()
+    };
+    let mut near = if name.is_empty() { Vec::new() } else { holding(name) };
+    if near.is_empty() {
+        let parts = name.split(SEPARATORS).count();
+        let likely: HashSet<&str> = labels.iter().flat_map(|label| windows(label, parts)).collect();
+        let mut likely: Vec<&str> = likely.into_iter().collect();
+        likely.sort_unstable();
+        let likely = similar::get_close_matches(name, &likely, SHOWN, 0.6);
+        near = likely.into_iter().flat_map(holding).collect();
+    }
+    let mut seen = HashSet::new();
+    near.retain(|label| seen.insert(*label));
+    near.truncate(SHOWN);
+    near
+}
+
+/// What divides names into parts.
+const SEPARATORS: [char; 2] = ['/', '.'];
+
+/// Every so many parts of a name that follow each other.
+fn windows(label: &str, parts: usize) -> impl Iterator<Item = &str> {
+    let cuts = || label.match_indices(SEPARATORS).map(|(at, _)| at);
+    let starts: Vec<usize> = [0].into_iter().chain(cuts().map(|at| at + 1)).collect();
+    let ends: Vec<usize> = cuts().chain([label.len()]).skip(parts.saturating_sub(1)).collect();
+    starts.into_iter().zip(ends).map(|(start, end)| &label[start..end])
 }
