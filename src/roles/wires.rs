@@ -175,6 +175,11 @@ impl Node<'_> {
         self.proto.attribute.iter().find(|a| a.name() == name)
     }
 
+    /// The function that ONNX Runtime's fusions apply to the node's result.
+    pub fn activation(&self) -> &[u8] {
+        self.attribute("activation").map_or(&[], |a| a.s())
+    }
+
     /// Everything the node reads, what its nested graphs capture included.
     pub fn reads(&self) -> impl Iterator<Item = Value> {
         self.inputs.iter().copied().flatten().chain(self.captures.iter().copied())
