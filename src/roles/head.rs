@@ -36,14 +36,15 @@ pub(super) fn assign_heads(view: &View, flow: &Flow, roles: &mut [Role]) -> Vec<
     heads
 }
 
-/// Marks what makes hidden states of embeddings, patches or features.
+/// Marks what makes hidden states of embeddings, patches or features: the stream starts with it, and
+/// the first block reads it.
 pub(super) fn assign_embeddings(flow: &Flow, heads: &[bool], roles: &mut [Role]) {
     for ((role, site), head) in roles.iter_mut().zip(&flow.wires.sites).zip(heads) {
         if *role != Role::Other || *head || flow.level[site.input] > Level::Side {
             continue;
         }
         let reach = flow.reach(site.product);
-        if !reach.attention && !reach.sites.is_empty() {
+        if reach.stream && (reach.attention || !reach.sites.is_empty()) {
             *role = Role::Embedding;
         }
     }
