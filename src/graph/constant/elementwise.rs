@@ -66,12 +66,11 @@ macro_rules! float_number {
                 -self
             }
             fn sign(self) -> Self {
-                if self > 0.0 {
-                    1.0
-                } else if self < 0.0 {
-                    -1.0
-                } else {
-                    self
+                match self.partial_cmp(&0.0) {
+                    Some(std::cmp::Ordering::Less) => -1.0,
+                    Some(std::cmp::Ordering::Equal) => 0.0,
+                    Some(std::cmp::Ordering::Greater) => 1.0,
+                    None => self,
                 }
             }
             fn is_nan(self) -> bool {
