@@ -127,7 +127,7 @@ impl Session {
         let threads = options.threads.or_else(|| std::thread::available_parallelism().ok());
         let threads = threads.map_or(1, NonZeroUsize::get);
         Ok(Session {
-            executor: executor(threads),
+            executor: guarded(|| Ok(executor(threads)))?,
             threads,
             kernel,
             inputs: described(&lowered.graph.input)?,
