@@ -340,7 +340,7 @@ fn wrong_inputs_are_named() {
     let error = refused(vec![("a", ones(&[2, 3])), ("b", ones(&[2, 4]))]);
     assert!(error.contains("axis 1 has size 4, and the model takes 3"), "{error}");
     let error = refused(vec![("a", ones(&[2, 3])), ("b", ones(&[5, 3]))]);
-    assert!(error.contains("`a` and `b`") && error.contains("`n` is 2 in one and 5"), "{error}");
+    assert!(error.contains("`n`: it is 2 in `a` and 5 in `b`"), "{error}");
     let long = Array::I64(ArrayD::zeros(IxDyn(&[2, 3])));
     let error = refused(vec![("a", long), ("b", ones(&[2, 3]))]);
     assert!(error.contains("it is int64, and the model takes float32"), "{error}");
