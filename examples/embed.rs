@@ -2,7 +2,7 @@
 //!
 //! Only the second line of `load` is new to a user of tract.
 
-use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::{infer::Factoid, internal::*};
 
 fn load(path: &str) -> TractResult<InferenceModel> {
     let mut onnx = tract_onnx::onnx();

@@ -127,7 +127,7 @@ impl Session {
         let threads = options.threads.or_else(|| std::thread::available_parallelism().ok());
         let threads = threads.map_or(1, NonZeroUsize::get);
         Ok(Session {
-            executor: executor(threads),
+            executor: guarded(|| Ok(executor(threads)))?,
             threads,
             kernel,
             inputs: described(&lowered.graph.input)?,
@@ -206,7 +206,7 @@ impl Session {
             multithread_tract_scope(executor, || run(&mut plan.state, given))
                 .map_err(|e| failed("the model failed while it ran", &e))
         });
-        let values = values.map_err(|e| self.conflict(&plan.inputs).unwrap_or(e))?;
+        let values = values.map_err(|e| self.explained(e, &plan.inputs))?;
         self.plans.push_front(plan);
         let named = self.outputs.iter().zip(values);
         named
@@ -275,8 +275,9 @@ impl Session {
         Ok(Input { name: value.name.clone(), datum_type, shape: shape.to_vec(), decision })
     }
 
-    /// Two inputs in which a dimension of one name has different sizes, which few models can work with.
-    fn conflict(&self, inputs: &[Input]) -> Option<Error> {
+    /// The error, with what is odd about the inputs as the hint: a dimension of one name that has two
+    /// sizes. Some models work with that.
+    fn explained(&self, error: Error, inputs: &[Input]) -> Error {
         let mut first: HashMap<&str, (usize, &str)> = HashMap::new();
         for value in &self.inputs {
             let Some(input) = inputs.iter().find(|i| i.name == value.name) else { continue };
@@ -284,15 +285,15 @@ impl Session {
                 let Dim::Named(name) = dim else { continue };
                 let (other, owner) = *first.entry(name).or_insert((size, &value.name));
                 if other != size {
-                    return Some(Error::new(
-                        format!("inputs `{owner}` and `{}` do not fit together", value.name),
-                        format!("dimension `{name}` is {other} in one and {size} in the other"),
-                        format!("give them the same `{name}`"),
-                    ));
+                    let hint = format!(
+                        "give inputs of one `{name}`: it is {other} in `{owner}` and {size} in `{}`",
+                        value.name
+                    );
+                    return Error::new(error.what(), error.why(), hint);
                 }
             }
         }
-        None
+        error
     }
 
     fn plan(&self, inputs: Vec<Input>) -> Result<Plan> {
@@ -313,7 +314,7 @@ impl Session {
                 .map_err(|e| failed("the model can't be planned for these inputs", &e))?;
             Ok(Plan { inputs: inputs.clone(), state })
         });
-        planned.map_err(|e| self.conflict(&inputs).unwrap_or(e))
+        planned.map_err(|e| self.explained(e, &inputs))
     }
 }
 

@@ -20,15 +20,13 @@ use tract_hir::{internal::*, ops::konst::Const};
 use tract_onnx::{model::ParsingContext, ops::logic::If, pb};
 
 /// Operators of com.microsoft that tract's builders of the same name are right for.
-const CONTRIB: [&str; 14] = [
+const CONTRIB: [&str; 12] = [
     "BiasGelu",
     "DequantizeLinear",
     "FastGelu",
     "GatherBlockQuantized",
     "Gelu",
-    "GroupQueryAttention",
     "MatMulNBits",
-    "MultiHeadAttention",
     "QuantizeLinear",
     "QuickGelu",
     "RotaryEmbedding",

@@ -18,12 +18,13 @@ pub(super) fn inline(model: &mut ModelProto) -> Result<()> {
     let opset = proto::opset(model);
     let Some(graph) = model.graph.as_mut().filter(|_| !functions.is_empty()) else { return Ok(()) };
     let mut inlining = Inlining { functions: &functions, opset, calls: Vec::new(), nodes: 0 };
-    graph.node = inlining.nodes(std::mem::take(&mut graph.node), opset)?;
+    graph.node = inlining.nodes(std::mem::take(&mut graph.node))?;
     Ok(())
 }
 
 struct Inlining<'f> {
     functions: &'f [FunctionProto],
+    /// The standard opset that the model imports.
     opset: i64,
     /// The functions whose bodies are being put in place, outermost first.
     calls: Vec<usize>,
@@ -31,12 +32,12 @@ struct Inlining<'f> {
 }
 
 impl Inlining<'_> {
-    /// The nodes, of standard opset `opset`, without calls.
-    fn nodes(&mut self, nodes: Vec<NodeProto>, opset: i64) -> Result<Vec<NodeProto>> {
+    /// The nodes without calls.
+    fn nodes(&mut self, nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>> {
         let mut inlined = Vec::with_capacity(nodes.len());
         for mut node in nodes {
             for graph in nested_graphs_mut(&mut node) {
-                graph.node = self.nodes(std::mem::take(&mut graph.node), opset)?;
+                graph.node = self.nodes(std::mem::take(&mut graph.node))?;
             }
             match self.functions.iter().position(|f| calls(&node, f)) {
                 Some(function) => inlined.extend(self.call(function, &node)?),
@@ -66,7 +67,7 @@ impl Inlining<'_> {
         if opset != self.opset {
             body.iter_mut().for_each(|n| names::set_opset(n, opset));
         }
-        let nodes = self.nodes(body, opset);
+        let nodes = self.nodes(body);
         self.calls.pop();
         nodes
     }

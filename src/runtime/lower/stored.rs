@@ -1,6 +1,6 @@
 //! Everything stored, taken out of the graph; bfloat16 made f32 everywhere.
 
-use super::{attribute, nested_graphs_mut, node_name};
+use super::{nested_graphs_mut, node_name};
 use crate::{
     error::{Error, Result},
     proto::{
@@ -19,7 +19,7 @@ const TYPES: [&str; 6] =
 /// A stored value.
 pub(in crate::runtime) enum Stored {
     /// As the file has it: nothing is copied until a plan needs it.
-    File(TensorProto),
+    File(Box<TensorProto>),
     /// As tract has it.
     Held(Arc<Tensor>),
 }
@@ -43,7 +43,7 @@ pub(super) fn take(graph: &mut GraphProto) -> Result<HashMap<String, Stored>> {
 
 fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Result<()> {
     for initializer in std::mem::take(&mut graph.initializer) {
-        stored.insert(initializer.name().to_owned(), Stored::File(initializer));
+        stored.insert(initializer.name().to_owned(), Stored::File(Box::new(initializer)));
     }
     graph.input.iter_mut().chain(&mut graph.output).for_each(widen_value);
     let mut nodes = Vec::with_capacity(graph.node.len());
@@ -70,25 +70,29 @@ fn constant(node: &mut NodeProto) -> Result<Option<Stored>> {
     if node.op_type() != "Constant" || !matches!(node.domain(), "" | "ai.onnx") {
         return Ok(None);
     }
-    let floats = |a: &AttributeProto| tensor1(&a.floats);
-    let numbers: [(&str, &dyn Fn(&AttributeProto) -> Tensor); 4] = [
-        ("value_int", &|a| tensor0(a.i())),
-        ("value_ints", &|a| tensor1(&a.ints)),
-        ("value_float", &|a| tensor0(a.f())),
-        ("value_floats", &floats),
-    ];
-    if let Some(value) = numbers.iter().find_map(|(n, read)| attribute(node, n).map(read)) {
-        return Ok(Some(Stored::Held(Arc::new(value))));
+    if let Some(numbers) = node.attribute.iter().find_map(numbers) {
+        return Ok(Some(Stored::Held(Arc::new(numbers))));
     }
     let value = node.attribute.iter_mut().find(|a| a.name() == "value");
     match value.and_then(|a| a.t.take()) {
-        Some(value) => Ok(Some(Stored::File(value))),
+        Some(value) => Ok(Some(Stored::File(Box::new(value)))),
         None => Err(Error::new(
             format!("constant `{}` can't be read", node_name(node)),
             "it holds neither a dense tensor nor numbers",
             "export the model with dense tensors of numbers",
         )),
     }
+}
+
+/// What one of the attributes that give a `Constant` in numbers says.
+fn numbers(attribute: &AttributeProto) -> Option<Tensor> {
+    Some(match attribute.name() {
+        "value_int" => tensor0(attribute.i()),
+        "value_ints" => tensor1(&attribute.ints),
+        "value_float" => tensor0(attribute.f()),
+        "value_floats" => tensor1(&attribute.floats),
+        _ => return None,
+    })
 }
 
 fn widen_value(value: &mut ValueInfoProto) {
