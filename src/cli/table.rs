@@ -52,7 +52,8 @@ impl Table {
     }
 
     fn shorten_names(&mut self, width: Option<usize>) {
-        let (Some(width), Some((names, others))) = (width, self.widths().split_first().map(|(n, o)| (*n, o.to_vec())))
+        let (Some(width), Some((names, others))) =
+            (width, self.widths().split_first().map(|(n, o)| (*n, o.to_vec())))
         else {
             return;
         };
@@ -71,7 +72,13 @@ impl Table {
         self.columns.iter().enumerate().map(width).collect()
     }
 
-    fn line(&self, out: &mut dyn Write, style: Style, cells: &[&str], widths: &[usize]) -> io::Result<()> {
+    fn line(
+        &self,
+        out: &mut dyn Write,
+        style: Style,
+        cells: &[&str],
+        widths: &[usize],
+    ) -> io::Result<()> {
         let mut text = String::new();
         for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
             if !text.is_empty() {
