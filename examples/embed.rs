@@ -21,8 +21,11 @@ fn main() -> TractResult<()> {
     for (index, outlet) in model.input_outlets()?.to_vec().into_iter().enumerate() {
         let fact = model.outlet_fact(outlet)?;
         let datum_type = fact.datum_type.concretize().unwrap_or(f32::datum_type());
-        let shape: TVec<usize> =
-            fact.shape.dims().map(|d| d.concretize().and_then(|d| d.to_usize().ok()).unwrap_or(4)).collect();
+        let shape: TVec<usize> = fact
+            .shape
+            .dims()
+            .map(|d| d.concretize().and_then(|d| d.to_usize().ok()).unwrap_or(4))
+            .collect();
         model.set_input_fact(index, InferenceFact::dt_shape(datum_type, &shape))?;
         inputs.push(Tensor::zero_dt(datum_type, &shape)?.into_tvalue());
     }

@@ -199,7 +199,13 @@ impl Array {
     }
 
     fn convert<T: Element>(self) -> Array {
-        for_any!(self, elements => T::wrap(elements.map(|e| T::from_wide(e.widen())).into_shared()))
+        // By way of `Wide` and a pointer: one loop for each type, not for each pair of types.
+        let mut wide: Box<dyn Iterator<Item = Wide>> =
+            for_any!(&self, elements => Box::new(elements.iter().map(|e| e.widen())));
+        let converted = ndarray::ArrayD::from_shape_fn(self.shape(), |_| {
+            wide.by_ref().next().map_or(T::default(), T::from_wide)
+        });
+        T::wrap(converted.into_shared())
     }
 }
 

@@ -102,10 +102,10 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Array>> {
         let name = entry.name().map_err(|e| whole(&e))?.into_owned();
         let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
         let mut bytes = Vec::new();
-        let array = entry
-            .read_to_end(&mut bytes)
-            .and_then(|_| parse(NpyFile::new(&bytes[..])?))
-            .map_err(|e| failed(format!("array `{name}` of {} can't be read", path.display()), &e))?;
+        let array =
+            entry.read_to_end(&mut bytes).and_then(|_| parse(NpyFile::new(&bytes[..])?)).map_err(
+                |e| failed(format!("array `{name}` of {} can't be read", path.display()), &e),
+            )?;
         arrays.insert(name, array);
     }
     Ok(arrays)
@@ -158,11 +158,8 @@ fn archive<'a>(
 fn put_elements<T: AutoSerialize + Copy>(array: &ArrayD<T>, to: &mut impl Write) -> io::Result<()> {
     let shape: Vec<u64> = array.shape().iter().map(|&d| d as u64).collect();
     let mut buffered = io::BufWriter::new(to);
-    let mut npy = npyz::WriteOptions::new()
-        .default_dtype()
-        .shape(&shape)
-        .writer(&mut buffered)
-        .begin_nd()?;
+    let mut npy =
+        npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut buffered).begin_nd()?;
     npy.extend(array.iter().copied())?;
     npy.finish()?;
     buffered.flush()

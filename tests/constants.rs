@@ -75,7 +75,6 @@ fn weights_trained_with_bit_linear_come_out_ternary() {
         let constants = Constants::new(&view);
         let facts = std::fs::read_to_string(folder.join("facts.json")).unwrap();
         let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
-        let packed = facts["spelling"] == "packed";
         for linear in facts["linears"].as_array().unwrap() {
             let module = linear["module"].as_str().unwrap();
             let Some(codes) = codes(&folder.join("ternary.npz"), module) else { continue };
@@ -85,8 +84,9 @@ fn weights_trained_with_bit_linear_come_out_ternary() {
                 constants.matrix(weight).unwrap_or_else(|e| panic!("{module}: {e}")).to_f32();
             let out_in = linear["transB"] == 1;
             let found = if out_in { found } else { found.reversed_axes() };
-            // A packed weight is multiplied by its scale after the product.
-            let scale = if packed { 1.0 } else { linear["scale"].as_f64().unwrap() };
+            // Packed: the product is of integers, the scale comes after it.
+            let integers = linear["around"] == "Cast -> MatMul -> Div";
+            let scale = if integers { 1.0 } else { linear["scale"].as_f64().unwrap() };
             assert_eq!(found.shape(), codes.shape(), "{} {module}", folder.display());
             for (&found, &code) in found.iter().zip(&codes) {
                 let expected = f64::from(code) * scale;
@@ -96,7 +96,7 @@ fn weights_trained_with_bit_linear_come_out_ternary() {
             weights += 1;
         }
     }
-    assert!(weights >= 70, "{weights}");
+    assert_eq!(weights, 82);
 }
 
 fn codes(npz: &Path, module: &str) -> Option<Array2<i8>> {
@@ -120,7 +120,7 @@ fn every_constant_of_the_fixtures_can_be_computed() {
             }
         }
     }
-    assert!(values > 3000, "{values}");
+    assert!(values > 2500, "{values}");
 }
 
 fn fixtures() -> impl Iterator<Item = PathBuf> {
@@ -212,7 +212,7 @@ fn nested_graphs_read_constants_outwards() {
     assert!(!constants.is_constant("neg_dynamic"));
     let found = constants.expression("product").unwrap();
     let names: Vec<&str> = found.initializers.iter().map(|t| t.name()).collect();
-    assert_eq!(names, ["own", "w"]);
+    assert_eq!(names, ["w", "own"]);
 }
 
 #[test]
@@ -409,131 +409,118 @@ fn other_matrices_are_computed() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let many = 1i64 << 40;
-    let empty_but_huge = TensorProto {
-        dims: vec![0, many, many],
-        raw_data: Some(vec![].into()),
-        ..floats("", &[], &[])
-    };
-    let wrong: Vec<(NodeProto, Vec<TensorProto>)> = vec![
+    const MANY: i64 = 1 << 40;
+    const MAX: i64 = i64::MAX;
+    let f = |dims: &[i64]| floats("", dims, &vec![1.0; dims.iter().product::<i64>() as usize]);
+    let i = |elements: &[i64]| integers("", elements);
+    let at = |dims: &[i64], elements: &[i64]| matrix("", dims, elements);
+    let wrong = [
         // Results that no memory holds.
-        (node("ConstantOfShape", &["a"], "y"), vec![integers("a", &[many, many])]),
-        (node("ConstantOfShape", &["a"], "y"), vec![integers("a", &[0, many, many])]),
-        (node("ConstantOfShape", &["a"], "y"), vec![integers("a", &[many])]),
-        (
-            node("Expand", &["a", "b"], "y"),
-            vec![floats("a", &[1], &[1.0]), integers("b", &[1 << 30])],
-        ),
-        (
-            node("Tile", &["a", "b"], "y"),
-            vec![floats("a", &[1], &[1.0]), integers("b", &[1 << 62])],
-        ),
-        (
-            node("Pad", &["a", "b"], "y"),
-            vec![floats("a", &[1], &[1.0]), integers("b", &[1 << 62, 1 << 62])],
-        ),
-        (
-            node("Range", &["a", "b", "c"], "y"),
-            vec![integers("a", &[0]), integers("b", &[i64::MAX]), integers("c", &[1])],
-        ),
-        (node("Abs", &["a"], "y"), vec![named("a", empty_but_huge)]),
-        (
-            node("Identity", &["a"], "y"),
-            vec![TensorProto { dims: vec![1; 100], ..floats("a", &[], &[1.0]) }],
-        ),
-        (
-            node("Unsqueeze", &["a", "b"], "y"),
-            vec![floats("a", &[], &[1.0]), integers("b", &(0..65).collect::<Vec<_>>())],
-        ),
+        ("ConstantOfShape", vec![i(&[MANY, MANY])]),
+        ("ConstantOfShape", vec![i(&[0, MANY, MANY])]),
+        ("ConstantOfShape", vec![i(&[MANY])]),
+        ("ConstantOfShape", vec![i(&[-1])]),
+        ("Expand", vec![f(&[1]), i(&[1 << 30])]),
+        ("Tile", vec![f(&[1]), i(&[1 << 62])]),
+        ("Pad", vec![f(&[1]), i(&[MAX, MAX])]),
+        ("Range", vec![i(&[0]), i(&[MAX]), i(&[1])]),
+        ("Add", vec![f(&[1 << 14, 1]), f(&[1, 1 << 14])]),
+        ("Less", vec![f(&[1 << 14, 1]), f(&[1, 1 << 14])]),
+        ("MatMul", vec![f(&[1 << 14, 1]), f(&[1, 1 << 14])]),
+        ("Identity", vec![f(&[1; 65])]),
+        ("Identity", vec![TensorProto { dims: vec![0, MANY, MANY], ..f(&[0]) }]),
+        ("Unsqueeze", vec![f(&[]), i(&(0..65).collect::<Vec<_>>())]),
         // Indices and axes outside.
-        (
-            node("Gather", &["a", "b"], "y"),
-            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[2])],
-        ),
-        (
-            node("Gather", &["a", "b"], "y"),
-            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[i64::MIN])],
-        ),
-        (
-            node("ScatterND", &["a", "b", "c"], "y"),
-            vec![
-                floats("a", &[2], &[1.0, 2.0]),
-                matrix("b", &[1, 1], &[2]),
-                floats("c", &[1], &[1.0]),
-            ],
-        ),
-        (
-            node("ScatterND", &["a", "b", "c"], "y"),
-            vec![
-                floats("a", &[2], &[1.0, 2.0]),
-                matrix("b", &[1, 2], &[0, 0]),
-                floats("c", &[1], &[1.0]),
-            ],
-        ),
-        (node("Concat", &["a", "a"], "y").with("axis", 1), vec![floats("a", &[1], &[1.0])]),
-        (node("Concat", &["a"], "y"), vec![floats("a", &[1], &[1.0])]),
-        (
-            node("Transpose", &["a"], "y").with("perm", vec![0, 0]),
-            vec![floats("a", &[1, 1], &[1.0])],
-        ),
-        (
-            node("Squeeze", &["a", "b"], "y"),
-            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[0])],
-        ),
-        (node("Flatten", &["a"], "y").with("axis", 3), vec![floats("a", &[1], &[1.0])]),
+        ("Gather", vec![f(&[2]), i(&[2])]),
+        ("Gather", vec![f(&[2]), i(&[i64::MIN])]),
+        ("ScatterND", vec![f(&[2]), at(&[1, 1], &[2]), f(&[1])]),
+        ("ScatterND", vec![f(&[2]), at(&[1, 2], &[0, 0]), f(&[1])]),
+        ("ScatterND", vec![f(&[2]), at(&[1, 1], &[0]), f(&[2])]),
+        ("Squeeze", vec![f(&[1]), i(&[1])]),
+        ("Squeeze", vec![f(&[2]), i(&[0])]),
+        ("Unsqueeze", vec![f(&[2]), i(&[0, 0])]),
+        ("ReduceSum", vec![f(&[2]), i(&[-2])]),
+        ("Flatten", vec![f(&[])]),
+        ("Slice", vec![f(&[2]), i(&[0]), i(&[1]), i(&[1])]),
         // Shapes that do not match.
-        (
-            node("Add", &["a", "b"], "y"),
-            vec![floats("a", &[2], &[1.0, 2.0]), floats("b", &[3], &[1.0; 3])],
-        ),
-        (node("MatMul", &["a", "a"], "y"), vec![floats("a", &[1, 2], &[1.0, 2.0])]),
-        (node("MatMul", &["a", "a"], "y"), vec![floats("a", &[1], &[1.0])]),
-        (
-            node("Reshape", &["a", "b"], "y"),
-            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[3])],
-        ),
-        (
-            node("Reshape", &["a", "b"], "y"),
-            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[-1, -1])],
-        ),
-        (
-            node("Reshape", &["a", "b"], "y"),
-            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[-2, -1])],
-        ),
-        (node("Reshape", &["a", "b"], "y"), vec![floats("a", &[0], &[]), integers("b", &[0, -1])]),
-        (
-            node("Split", &["a", "b"], "y"),
-            vec![floats("a", &[2], &[1.0, 2.0]), integers("b", &[1, 2])],
-        ),
-        (node("ReduceMax", &["a"], "y"), vec![floats("a", &[0], &[])]),
+        ("Add", vec![f(&[2]), f(&[3])]),
+        ("Where", vec![f(&[2]), f(&[2]), f(&[2])]),
+        ("MatMul", vec![f(&[1, 2]), f(&[1, 2])]),
+        ("MatMul", vec![f(&[1]), f(&[1])]),
+        ("Gemm", vec![f(&[1, 2]), f(&[2, 1]), f(&[2, 2])]),
+        ("Reshape", vec![f(&[2]), i(&[3])]),
+        ("Reshape", vec![f(&[2]), i(&[-1, -1])]),
+        ("Reshape", vec![f(&[2]), i(&[-2, -1])]),
+        ("Reshape", vec![f(&[0]), i(&[0, -1])]),
+        ("Reshape", vec![f(&[2]), i(&[MAX, MAX])]),
+        ("Split", vec![f(&[2]), i(&[1, 2])]),
+        ("Split", vec![f(&[2]), i(&[MAX, MAX])]),
+        ("Tile", vec![f(&[2]), i(&[1, 1])]),
+        ("ReduceMax", vec![f(&[0])]),
+        ("Clip", vec![f(&[2]), f(&[2])]),
+        ("DequantizeLinear", vec![at(&[2], &[1, 1]), f(&[3])]),
         // Types that the operator does not have.
-        (node("Add", &["a", "b"], "y"), vec![floats("a", &[1], &[1.0]), integers("b", &[1])]),
-        (node("Sqrt", &["a"], "y"), vec![integers("a", &[4])]),
-        (node("Not", &["a"], "y"), vec![integers("a", &[4])]),
-        (node("Cast", &["a"], "y").with("to", DataType::String as i64), vec![integers("a", &[4])]),
-        (node("Cast", &["a"], "y").with("to", 1 << 40), vec![integers("a", &[4])]),
-        (node("Constant", &[], "y").with("value_string", 0), vec![]),
+        ("Add", vec![f(&[1]), i(&[1])]),
+        ("Sqrt", vec![i(&[4])]),
+        ("Not", vec![i(&[4])]),
+        ("BitwiseAnd", vec![f(&[1]), f(&[1])]),
+        ("Gather", vec![f(&[1]), f(&[1])]),
+        ("Clip", vec![f(&[1]), i(&[1])]),
         // Arithmetic without a result.
-        (node("Div", &["a", "b"], "y"), vec![integers("a", &[4]), integers("b", &[0])]),
-        (node("Mod", &["a", "b"], "y"), vec![integers("a", &[4]), integers("b", &[0])]),
-        (
-            node("Slice", &["a", "b", "c", "b", "b"], "y"),
-            vec![integers("a", &[4]), integers("b", &[0]), integers("c", &[1])],
-        ),
+        ("Div", vec![i(&[4]), i(&[0])]),
+        ("Mod", vec![i(&[4]), i(&[0])]),
+        ("Slice", vec![f(&[2]), i(&[0]), i(&[1]), i(&[0]), i(&[0])]),
+        ("Range", vec![i(&[0]), i(&[1]), i(&[0])]),
         // What is missing.
-        (node("Add", &["a"], "y"), vec![integers("a", &[4])]),
-        (node("Add", &["a", ""], "y"), vec![integers("a", &[4])]),
-        (node("Cast", &["a"], "y"), vec![integers("a", &[4])]),
-        (node("BitShift", &["a", "a"], "y"), vec![integers("a", &[4])]),
-        (node("Constant", &[], "y"), vec![]),
+        ("Add", vec![i(&[4])]),
+        ("Cast", vec![i(&[4])]),
+        ("Concat", vec![i(&[4])]),
+        ("BitShift", vec![i(&[4]), i(&[4])]),
+        ("Constant", vec![]),
     ];
-    for (node, stored) in wrong {
-        let graph = graph(&[node], &stored, &[]);
-        let view = View::new(&graph);
-        let found = Constants::new(&view).value("y");
-        let why = found.expect_err(&format!("{:?}", graph.node)).to_string();
-        assert!(why.contains(graph.node[0].op_type()) || why.starts_with("`a` "), "{why}");
+    for (op, inputs) in wrong {
+        let names: Vec<String> = (0..inputs.len()).map(|i| format!("in{i}")).collect();
+        let inputs = inputs.into_iter().zip(&names);
+        let stored: Vec<TensorProto> = inputs.map(|(tensor, name)| named(name, tensor)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        refused(&graph(&[node(op, &names, "y")], &stored, &[]));
     }
+}
+
+#[test]
+fn attributes_that_do_not_fit_are_refused() {
+    let wrong = [
+        node("Concat", &["w", "w"], "y").with("axis", 2),
+        node("Concat", &["w", "w"], "y").with("axis", i64::MIN),
+        node("Transpose", &["w"], "y").with("perm", vec![0, 0]),
+        node("Transpose", &["w"], "y").with("perm", vec![0]),
+        node("Flatten", &["w"], "y").with("axis", 3),
+        node("Cast", &["w"], "y").with("to", DataType::String as i64),
+        node("Cast", &["w"], "y").with("to", 1 << 40),
+        node("Constant", &[], "y").with("value_string", 0),
+        node("Constant", &[], "y").with("value", 0),
+        node("Pad", &["w", "w"], "y").with("mode", 0),
+        node("Add", &["w", "w"], "y").with("broadcast", 1),
+        node("Add", &["w", ""], "y"),
+        node("ScatterND", &["w", "w", "w"], "y"),
+    ];
+    for node in wrong {
+        refused(&graph(&[node], &[floats("w", &[1, 2], &[1.0, 2.0])], &[]));
+    }
+    let mut of_function = node("Transpose", &["w"], "y").with("perm", vec![1, 0]);
+    of_function.attribute[0].ref_attr_name = Some("p".into());
+    refused(&graph(&[of_function], &[floats("w", &[1, 2], &[1.0, 2.0])], &[]));
+}
+
+/// The reason names the node, or the stored tensor that can't be read.
+fn refused(graph: &GraphProto) {
+    let view = View::new(graph);
+    let found = Constants::new(&view).value("y");
+    let why = found.expect_err(graph.node[0].op_type()).to_string();
+    assert!(
+        why.starts_with(graph.node[0].op_type()) || why.starts_with("`in0` can't be read"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -804,7 +791,7 @@ proptest! {
             let fresh = Constants::new(&view).value(output);
             prop_assert_eq!(first.clone().map(bits), fresh.map(bits));
             if let (Ok(matrix), Ok(value)) = (constants.matrix(output), first) {
-                prop_assert_eq!(matrix.shape().as_slice(), value.shape());
+                prop_assert_eq!(&matrix.shape()[..], value.shape());
                 prop_assert_eq!(matrix.bytes.len(), value.byte_len());
             }
         }

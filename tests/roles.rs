@@ -77,9 +77,11 @@ fn self_attention() {
          b = MatMul(x, B:8x8)
          c = MatMul(x, C:8x8)
          bt = Transpose<perm=0,1,3,2>(b)
-         scores = MatMul(a, bt)
-         scaled = Mul(scores, SCALE)
-         masked = Add(scaled, mask)
+         root = CastLike(SCALE, a)
+         as = Mul(a, root)
+         bs = Mul(bt, root)
+         scores = MatMul(as, bs)
+         masked = Add(scores, mask)
          p = Softmax(masked)
          nan = IsNaN(p)
          clean = Where(nan, ZERO, p)
@@ -128,18 +130,22 @@ fn decoder_attention() {
 
 #[test]
 fn scores_with_keys_as_rows() {
-    check(
-        "x => y
-         a = MatMul(x, A:8x8)
-         b = MatMul(x, B:8x8)
-         c = MatMul(x, C:8x8)
-         bt = Transpose<perm=0,1,3,2>(b)
-         scores = MatMul(a, bt)
-         turned = Transpose<perm=0,1,3,2>(scores)
-         p = Softmax(turned)
-         y = MatMul(p, c)",
-        "a k, b q, c v",
-    );
+    for (perm, expected) in [("0,1,3,2", "a k, b q, c v"), ("1,0,2,3", "a q, b k, c v")] {
+        check(
+            &format!(
+                "x => y
+                 a = MatMul(x, A:8x8)
+                 b = MatMul(x, B:8x8)
+                 c = MatMul(x, C:8x8)
+                 bt = Transpose<perm=0,1,3,2>(b)
+                 scores = MatMul(a, bt)
+                 turned = Transpose<perm={perm}>(scores)
+                 p = Softmax(turned)
+                 y = MatMul(p, c)"
+            ),
+            expected,
+        );
+    }
     check(
         "x => y
          a = MatMul(x, A:8x8)
@@ -210,6 +216,64 @@ fn attention_in_one_operator() {
          d = MatMul(ctx, D:8x8)
          y = Add(x, d)",
         "a cross_q, b cross_kv, d cross_o",
+    );
+}
+
+/// Stored positions are projected too, and their products are queries and keys of their own.
+#[test]
+fn relative_positions() {
+    check(
+        "x => y
+         a = MatMul(x, A:8x8)
+         b = MatMul(x, B:8x8)
+         c = MatMul(x, C:8x8)
+         e = MatMul(WHERE:6x8, E:8x8)
+         bt = Transpose<perm=0,1,3,2>(b)
+         scores = MatMul(a, bt)
+         et = Transpose<perm=1,0>(e)
+         more = MatMul(a, et)
+         near = GatherElements(more, OFFSETS)
+         sum = Add(scores, near)
+         p = Softmax(sum)
+         ctx = MatMul(p, c)
+         d = MatMul(ctx, D:8x8)
+         y = Add(x, d)",
+        "a q, b k, c v, e k, d o",
+    );
+    check(
+        "x => y
+         a = MatMul(x, A:8x24)
+         r = MatMul(x, R:8x4)
+         q, k, v = Split(a)
+         scores = MatMul(q, k)
+         sum = Add(scores, r)
+         p = Softmax(sum)
+         ctx = MatMul(p, v)
+         d = MatMul(ctx, D:8x8)
+         y = Add(x, d)",
+        "a qkv, r other, d o",
+    );
+}
+
+/// Positions added anew before each attention are no residual stream.
+#[test]
+fn positions_added_in_each_layer() {
+    check(
+        "x pos => y
+         i = Add(x, pos)
+         a = MatMul(i, A:8x16)
+         h = Relu(a)
+         c = MatMul(h, C:16x8)
+         s = Add(x, c)
+         qi = Add(s, pos)
+         ki = Add(pos, s)
+         q = MatMul(qi, Q:8x8)
+         k = MatMul(ki, K:8x8)
+         v = MatMul(s, V:8x8)
+         ctx = Attention(q, k, v)
+         d = MatMul(ctx, D:8x8)
+         y = Add(s, d)",
+        "a fc1, c fc2, q q, k k, v v, d o",
     );
 }
 
@@ -333,6 +397,28 @@ fn plain_mlp() {
     }
 }
 
+/// The stream in another type, no stream at all, and an activation inside the first product's node.
+#[test]
+fn plain_mlp_elsewhere() {
+    check(
+        "x => y
+         x32 = Cast(x)
+         a = MatMul(x, A:8x8)
+         h = Relu(a)
+         c = MatMul(h, C:8x8)
+         y = Add(x32, c)",
+        "a fc1, c fc2",
+    );
+    check("x => y\n a = MatMul(x, A:8x16)\n h = Relu(a)\n y = MatMul(h, C:16x8)", "a fc1, y fc2");
+    check(
+        "x => y
+         a = FusedGemm<activation='Relu'>(x, A:8x16)
+         c = MatMul(a, C:16x8)
+         y = Add(x, c)",
+        "a fc1, c fc2",
+    );
+}
+
 /// One residual sum for both, whichever is added first.
 #[test]
 fn parallel_attention_and_mlp() {
@@ -388,7 +474,15 @@ fn heads() {
         "p = MatMul(s, P:8x8)\n u = Gelu(p)\n n = LayerNormalization(u, GAIN)\n y = MatMul(n, L:8x50)",
         "p other, y lm_head",
     );
-    head("w = Transpose<perm=1,0>(WORDS:50x8)\n y = MatMul(s, w, TIED:8x50)", "y lm_head");
+    head("l = MatMul(s, L:8x2)\n y = ArgMax(l)", "l classifier");
+    head(
+        "fc1 = MatMul(s, P:8x8)\n u = Gelu(fc1)\n y = MatMul(u, L:8x2)",
+        "fc1 other, y classifier",
+    );
+    head(
+        "e = Cast(TABLE:60x8)\n z = Gather(e, ids)\n w = Transpose<perm=1,0>(TABLE)\n t = Gather(s, LAST)\n y = MatMul(t, w, TIED:8x60)",
+        "y lm_head",
+    );
 }
 
 #[test]
@@ -405,6 +499,15 @@ fn embedding_projection() {
          d = MatMul(ctx, D:8x8)
          y = Add(a, d)",
         "a embedding, q qkv, d o",
+    );
+    check(
+        "ids => y
+         e = Gather(WORDS:50x4, ids)
+         a = MatMul(e, A:4x8)
+         ctx = Attention(a, Q:8x24, BIAS)
+         d = MatMul(ctx, D:8x8)
+         y = Add(a, d)",
+        "a embedding, d o",
     );
 }
 
@@ -439,6 +542,32 @@ fn mixture_of_experts() {
     );
 }
 
+/// Experts that see every token and are weighed after it, and one that is chosen and not weighed.
+#[test]
+fn experts_weighed_or_chosen() {
+    let moe = |input: &str, output: &str| {
+        check(
+            &format!(
+                "x => y
+                 r = MatMul(x, R:8x4)
+                 weights, experts = TopK(r, TWO)
+                 t = {input}
+                 a = MatMul(t, A:8x32)
+                 g, u = Split(a)
+                 s = Sigmoid(g)
+                 gs = Mul(g, s)
+                 h = Mul(gs, u)
+                 c = MatMul(h, C:16x8)
+                 o = {output}
+                 y = Add(x, o)"
+            ),
+            "r router, a gate_up, c expert_down",
+        );
+    };
+    moe("Identity(x)", "Mul(c, weights)");
+    moe("GatherND(x, experts)", "ScatterND(ZEROS, experts, c)");
+}
+
 #[test]
 fn low_rank_branch() {
     check(
@@ -452,6 +581,30 @@ fn low_rank_branch() {
          c = MatMul(h, C:16x8)
          y = Add(x, c)",
         "a fc1, v low_rank, u low_rank, c fc2",
+    );
+}
+
+/// Two factors with nothing beside them are the projection, and an adapter is not linear.
+#[test]
+fn no_low_rank_branch() {
+    check(
+        "x => y
+         v = MatMul(x, V:8x2)
+         u = MatMul(v, U:2x16)
+         h = Relu(u)
+         c = MatMul(h, C:16x8)
+         y = Add(x, c)",
+        "v other, u fc1, c fc2",
+    );
+    check(
+        "x => y
+         a = MatMul(x, A:8x8)
+         v = MatMul(x, V:8x2)
+         r = Relu(v)
+         u = MatMul(r, U:2x8)
+         s = Add(a, u)
+         y = Add(x, s)",
+        "a other, v fc1, u fc2",
     );
 }
 
@@ -497,6 +650,16 @@ fn names_where_the_structure_is_silent() {
     };
     check(&linear("q_proj", "k_proj"), "q_proj q, k_proj k");
     check(&linear("a", "b"), "a other, b other");
+    check(
+        "x => y
+         a = MatMul(x, A:8x8)
+         b = MatMul(x, B:8x8)
+         c = Add(a, k_proj.bias:8)
+         d = Add(b, k_proj.bias)
+         scores = MatMul(c, d)
+         y = Add(x, scores)",
+        "a other, b other",
+    );
 }
 
 #[test]
@@ -517,7 +680,7 @@ fn check(text: &str, expected: &str) {
         <[i64; 2]>::try_from(&tensor.dims[..]).ok()
     };
     let products = graph.node.iter().enumerate().filter_map(|(node, proto)| {
-        let multiplies = matches!(proto.op_type(), "MatMul" | "Gemm");
+        let multiplies = matches!(proto.op_type(), "MatMul" | "Gemm" | "FusedGemm");
         let [k, n] = proto.input.iter().find_map(dims).filter(|_| multiplies)?;
         Some(Site {
             node,
@@ -535,7 +698,7 @@ fn check(text: &str, expected: &str) {
 }
 
 /// `inputs => outputs`, then a node a line: `y, z = Op<attribute=1,2>(x, W:8x16)`. What begins with a
-/// capital is stored, with the dims behind the colon.
+/// capital or has dims behind a colon is stored.
 fn parse(text: &str) -> GraphProto {
     let mut lines = text.lines().map(str::trim);
     let (inputs, outputs) = lines.next().unwrap().split_once(" => ").unwrap();
@@ -566,7 +729,8 @@ fn parse(text: &str) -> GraphProto {
 
 fn operand(text: &str, stored: &mut Vec<TensorProto>) -> String {
     let (name, dims) = text.split_once(':').unwrap_or((text, ""));
-    if name.starts_with(char::is_uppercase) && !stored.iter().any(|t| t.name() == name) {
+    let is_stored = name.starts_with(char::is_uppercase) || text.contains(':');
+    if is_stored && !stored.iter().any(|t| t.name() == name) {
         let dims = dims.split('x').filter_map(|d| d.parse().ok()).collect();
         stored.push(TensorProto { name: Some(name.into()), dims, ..Default::default() });
     }

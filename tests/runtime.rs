@@ -91,7 +91,9 @@ fn bit_linear_takes_in_a_constant_bias() {
         let mut model = bit_linear("float", 2, n, k, &t, &[0.5], stored);
         let graph = model.graph.as_mut().unwrap();
         graph.node[0].output[0] = "h".into();
-        graph.node.push(bitonnx::text::parse_nodes(&format!("y = Add({order})")).unwrap().remove(0));
+        graph
+            .node
+            .push(bitonnx::text::parse_nodes(&format!("y = Add({order})")).unwrap().remove(0));
         let inputs = Arrays::from([("x".into(), floats_array(&[4, k], &x))]);
         let mut session = session(model);
         assert_close(&floats(&session.run(&inputs).unwrap()[0].1), &expected, 1e-6);
@@ -107,7 +109,8 @@ fn bit_linear_keeps_a_product_that_others_read() {
     let (n, k) = (4, 8);
     let mut numbers = Numbers(4);
     let (t, x) = (numbers.ternary(n * k), numbers.floats(3 * k));
-    let mut model = bit_linear("float", 2, n, k, &t, &[0.5], "float[4] bias = {1.0, 2.0, 3.0, 4.0}");
+    let mut model =
+        bit_linear("float", 2, n, k, &t, &[0.5], "float[4] bias = {1.0, 2.0, 3.0, 4.0}");
     let graph = model.graph.as_mut().unwrap();
     graph.node[0].output[0] = "h".into();
     graph.node.extend(bitonnx::text::parse_nodes("y = Add(h, bias)").unwrap());
@@ -171,7 +174,9 @@ fn bit_linear_refuses_what_it_is_not() {
     assert!(why.contains("proj"), "{why}");
     let why = refused(node, "uint8[2, 1] codes = {0, 0}, float[3] scale = {0.5, 0.5, 0.5}");
     assert!(why.contains("3 scales for 2 outputs"), "{why}");
-    let computed = format!("f = Floor(x) u = Cast <to = 2> (f) r = Reshape(u, s) codes = Slice(r, b, e, a) {node}");
+    let computed = format!(
+        "f = Floor(x) u = Cast <to = 2> (f) r = Reshape(u, s) codes = Slice(r, b, e, a) {node}"
+    );
     let why = refused(
         &computed,
         "int64[2] s = {4, 1}, int64[1] b = {0}, int64[1] e = {2}, int64[1] a = {0}, float[1] scale = {0.5}",
@@ -248,7 +253,8 @@ fn branches_are_chosen_by_an_input_or_by_data() {
         for b in [true, false, true] {
             let flag = Array::Bool(ArrayD::from_elem(IxDyn(&[]), b));
             let x = floats_array(&[2], &[1.0, 3.0]);
-            let outputs = session.run(&Arrays::from([("b".into(), flag), ("x".into(), x)])).unwrap();
+            let outputs =
+                session.run(&Arrays::from([("b".into(), flag), ("x".into(), x)])).unwrap();
             let expected = if b == when { [2.0, 6.0] } else { [6.0, 8.0] };
             assert_eq!(floats(&outputs[0].1), expected);
         }
@@ -345,7 +351,8 @@ fn run_cases(model: &Path, reference: &Path) -> bitonnx::Result<f64> {
         let got: Arrays = session.run(&inputs)?.into_iter().collect();
         let names: Vec<&String> = got.keys().collect();
         assert_eq!(names, outputs.keys().collect::<Vec<_>>());
-        worst = outputs.iter().map(|(n, reference)| relative(reference, &got[n])).fold(worst, f64::max);
+        worst =
+            outputs.iter().map(|(n, reference)| relative(reference, &got[n])).fold(worst, f64::max);
     }
     Ok(worst)
 }
@@ -354,7 +361,9 @@ fn run_cases(model: &Path, reference: &Path) -> bitonnx::Result<f64> {
 fn cases(file: &Path) -> Vec<(Arrays, Arrays)> {
     let mut cases: BTreeMap<String, (Arrays, Arrays)> = BTreeMap::new();
     for (key, array) in npz::read(file).unwrap() {
-        let [case, side, name] = key.splitn(3, '/').collect::<Vec<_>>()[..] else { panic!("{key}") };
+        let [case, side, name] = key.splitn(3, '/').collect::<Vec<_>>()[..] else {
+            panic!("{key}")
+        };
         let (inputs, outputs) = cases.entry(case.to_owned()).or_default();
         if side == "in" { inputs } else { outputs }.insert(name.to_owned(), array);
     }
@@ -465,8 +474,10 @@ fn bit_linear(
 fn formula(x: &[f32], t: &[i8], scale: &[f32], n: usize, k: usize) -> Vec<f64> {
     let row = |x: &[f32]| -> Vec<f64> {
         let g = x.iter().fold(1e-5f32, |g, x| g.max(x.abs()));
-        let q: Vec<f64> =
-            x.iter().map(|x| f64::from((x * (127.0 / g)).round_ties_even().clamp(-128.0, 127.0))).collect();
+        let q: Vec<f64> = x
+            .iter()
+            .map(|x| f64::from((x * (127.0 / g)).round_ties_even().clamp(-128.0, 127.0)))
+            .collect();
         (0..n)
             .map(|n| {
                 let sum: f64 = q.iter().zip(&t[n * k..]).map(|(q, t)| q * f64::from(*t)).sum();

@@ -126,9 +126,9 @@ mod reading {
                 },
             ),
         ] {
-            let expected = NodeProto { attribute: vec![expected], ..node("Op", &["x"], &["y"]) };
+            let expected = [NodeProto { attribute: vec![expected], ..node("Op", &["x"], &["y"]) }];
             for text in [format!("y = Op <{text}> (x)"), format!("y = Op (x) <{text}>")] {
-                assert_eq!(parse_nodes(&text).unwrap(), [expected.clone()], "{text}");
+                assert_eq!(parse_nodes(&text).unwrap(), expected, "{text}");
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `y[m, n] = float(Σₖ q[m, k]·t[n, k]) · (scale[n] · (g[m] / 127))`, with `t` in {-1, 0, 1}, `q` the
 //! activations rounded per row and `g[m] = max(maxₖ |x[m, k]|, eps)`. Sums are exact in i32, so every
-//! instruction set gives what [`scalar`] defines, bit for bit.
+//! kernel gives what the scalar one defines, bit for bit.
 //!
 //! ```
 //! use bitonnx::kernels::{Activations, Kernel, Product, Weights};

@@ -3,8 +3,8 @@
 use super::{Activations, BLOCK, Element, Error, Kernel, Weights, check_length, weights::TILE_K};
 use std::ops::Range;
 
-/// Bytes of activations that one pass over the weights works on: they stay in a second-level cache.
-const PASS_BYTES: usize = 256 * 1024;
+/// Bytes of activations that one pass over the weights works on: they stay in a first-level cache, or nearly.
+const PASS_BYTES: usize = 32 * 1024;
 
 /// `y[m, n] = float(Σₖ q[m, k]·t[n, k]) · (scale[n] · step[m])`, plus a bias; shapes are checked once.
 ///

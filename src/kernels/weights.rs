@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn tiles_hold_the_weights_of_the_file() {
-        let (n, k) = (19, 133);
+        let (n, k) = (19usize, 133usize);
         let weight = |row: usize, k: usize| ((row * 7 + k * k * 5 + k / 3) % 3) as i32 - 1;
         let row_bytes = k.div_ceil(4);
         let mut codes = vec![0u8; n * row_bytes];

@@ -16,6 +16,10 @@ const ROWS: usize = 8;
 /// ±127 a pair lies within ±508, and 4 tiles of them within ±32512, which 16 bits hold.
 const TILES_IN_16_BITS: usize = 4;
 
+/// Bytes by which weights are fetched ahead: the CPU's own prefetching starts anew at each page, which
+/// products of few rows leave too soon.
+const AHEAD: usize = 2048;
+
 /// The kernel, where this CPU has AVX2.
 pub(super) fn avx2() -> Option<&'static dyn Isa> {
     is_x86_feature_detected!("avx2").then_some(&Avx2)
@@ -110,75 +114,96 @@ fn sum_block(tiles: &[Tile], rows: Rows<'_>, sums: &mut [[i32; BLOCK]]) {
     for (i, sums) in sums.chunks_mut(ROWS).enumerate() {
         let first = i * ROWS;
         match sums.len() {
-            1 => sum_rows::<1>(tiles, rows, first, sums),
-            2 => sum_rows::<2>(tiles, rows, first, sums),
-            3 => sum_rows::<3>(tiles, rows, first, sums),
-            4 => sum_rows::<4>(tiles, rows, first, sums),
-            5 => sum_rows::<5>(tiles, rows, first, sums),
-            6 => sum_rows::<6>(tiles, rows, first, sums),
-            7 => sum_rows::<7>(tiles, rows, first, sums),
-            _ => sum_rows::<ROWS>(tiles, rows, first, sums),
+            1 => sum_rows::<1, 2>(tiles, rows, first, sums),
+            2 => sum_rows::<2, 2>(tiles, rows, first, sums),
+            3 => sum_rows::<3, 2>(tiles, rows, first, sums),
+            4 => sum_rows::<4, 2>(tiles, rows, first, sums),
+            5 => sum_rows::<5, 1>(tiles, rows, first, sums),
+            6 => sum_rows::<6, 1>(tiles, rows, first, sums),
+            7 => sum_rows::<7, 1>(tiles, rows, first, sums),
+            _ => sum_rows::<ROWS, 1>(tiles, rows, first, sums),
         }
     }
 }
 
-/// The sums of `R` rows of activations from `first` on.
+/// The sums of `R` rows of activations from `first` on, `H` halves of the 16 outputs at a time: as many as
+/// registers hold. 32-bit sums of codes may wrap; what is left once the row's sum is taken off does not.
 #[target_feature(enable = "avx2")]
-fn sum_rows<const R: usize>(
+fn sum_rows<const R: usize, const H: usize>(
     tiles: &[Tile],
     rows: Rows<'_>,
     first: usize,
     sums: &mut [[i32; BLOCK]],
 ) {
-    for half in 0..2 {
-        let mut totals = [_mm256_setzero_si256(); R];
+    for half in (0..2).step_by(H) {
+        let mut totals = [[_mm256_setzero_si256(); H]; R];
         for (i, tiles) in tiles.chunks(TILES_IN_16_BITS).enumerate() {
             let lines = &rows.lines[i * TILES_IN_16_BITS * rows.height + first..];
-            let parts = sum_tiles::<R>(tiles, half, lines, rows.height);
-            for (total, part) in totals.iter_mut().zip(parts) {
-                *total = _mm256_add_epi32(*total, _mm256_madd_epi16(part, _mm256_set1_epi16(1)));
+            let parts = sum_tiles::<R, H>(tiles, half, lines, rows.height);
+            for (totals, parts) in totals.iter_mut().zip(parts) {
+                for (total, part) in totals.iter_mut().zip(parts) {
+                    let part = _mm256_madd_epi16(part, _mm256_set1_epi16(1));
+                    *total = _mm256_add_epi32(*total, part);
+                }
             }
         }
-        for ((sums, total), sum) in sums.iter_mut().zip(totals).zip(&rows.sum[first..]) {
-            let total = to_array(_mm256_sub_epi32(total, _mm256_set1_epi32(*sum)));
-            sums[half * 8..][..8].copy_from_slice(&total);
+        for ((sums, totals), sum) in sums.iter_mut().zip(totals).zip(&rows.sum[first..]) {
+            for (i, total) in totals.into_iter().enumerate() {
+                let total = to_array(_mm256_sub_epi32(total, _mm256_set1_epi32(*sum)));
+                sums[(half + i) * 8..][..8].copy_from_slice(&total);
+            }
         }
     }
 }
 
-/// 16-bit sums, two for each of 8 outputs, of half the outputs of a few tiles.
+/// 16-bit sums, two for each output, of up to [`TILES_IN_16_BITS`] tiles.
+///
+/// A function of its own, so that it has all registers to itself.
 #[target_feature(enable = "avx2")]
-#[inline]
-fn sum_tiles<const R: usize>(
+#[inline(never)]
+fn sum_tiles<const R: usize, const H: usize>(
     tiles: &[Tile],
     half: usize,
     lines: &[Line],
     height: usize,
-) -> [__m256i; R] {
-    let two_bits = _mm256_set1_epi8(3);
-    let mut sums = [_mm256_setzero_si256(); R];
+) -> [[__m256i; H]; R] {
+    let mut sums = [[_mm256_setzero_si256(); H]; R];
     for (i, tile) in tiles.iter().enumerate() {
         let lines = &lines[i * height..][..R];
         for part in 0..4 {
-            // SAFETY: 64 bytes follow `64·part` of 256, `half` is 0 or 1, and tiles are aligned to 64.
-            let packed =
-                unsafe { _mm256_load_si256(tile.0.as_ptr().add(64 * part + 32 * half).cast()) };
-            let codes = [
-                packed,
-                _mm256_srli_epi16::<2>(packed),
-                _mm256_srli_epi16::<4>(packed),
-                _mm256_srli_epi16::<6>(packed),
-            ];
-            for (quad, codes) in codes.into_iter().enumerate() {
-                let codes = _mm256_and_si256(codes, two_bits);
-                for (sum, line) in sums.iter_mut().zip(lines) {
+            let bytes = tile.0.as_ptr().wrapping_add(64 * part + 32 * half);
+            _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(AHEAD).cast());
+            let mut packed = [_mm256_setzero_si256(); H];
+            for (i, packed) in packed.iter_mut().enumerate() {
+                // SAFETY: 64 bytes follow `64·part` of 256, `half + i` is 0 or 1, tiles are aligned to 64.
+                *packed = unsafe { _mm256_load_si256(bytes.add(32 * i).cast()) };
+            }
+            for quad in 0..4 {
+                let mut codes = packed;
+                codes.iter_mut().for_each(|codes| *codes = unpack(*codes, quad));
+                for (sums, line) in sums.iter_mut().zip(lines) {
                     let q = _mm256_set1_epi32(four(line, 4 * part + quad));
-                    *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(codes, q));
+                    for (sum, codes) in sums.iter_mut().zip(codes) {
+                        *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(codes, q));
+                    }
                 }
             }
         }
     }
     sums
+}
+
+/// The codes of one of the four quads of inputs in each byte: 8 outputs × 4 inputs.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn unpack(packed: __m256i, quad: usize) -> __m256i {
+    let lowest = match quad {
+        0 => packed,
+        1 => _mm256_srli_epi16::<2>(packed),
+        2 => _mm256_srli_epi16::<4>(packed),
+        _ => _mm256_srli_epi16::<6>(packed),
+    };
+    _mm256_and_si256(lowest, _mm256_set1_epi8(3))
 }
 
 /// Four consecutive codes of a line.

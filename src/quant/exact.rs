@@ -21,12 +21,13 @@ impl Magnitudes {
     /// The magnitudes of some weights; `None` where they are too far apart, or not finite.
     pub fn of(weights: &[f32], storage: Storage) -> Option<Magnitudes> {
         let magnitude = |w: &f32| (w.to_bits() & !(1 << 31)) >> storage.shift();
-        let (mut least, mut largest) = (u32::MAX, 0);
+        let (mut least, mut largest, mut nonzero) = (u32::MAX, 0, 0);
         for weight in weights {
             let magnitude = magnitude(weight);
             // Zero wraps to the largest number and never is the least.
             least = least.min(magnitude.wrapping_sub(1));
             largest = largest.max(magnitude);
+            nonzero += u32::from(magnitude > 0);
         }
         if largest == 0 {
             return Some(Magnitudes::default());
@@ -35,6 +36,10 @@ impl Magnitudes {
         let infinite = largest >= f32::INFINITY.to_bits() >> storage.shift();
         if infinite || largest - found.least >= found.counts.len() as u32 {
             return None;
+        }
+        if largest == found.least {
+            found.counts[0] = u64::from(nonzero);
+            return Some(found);
         }
         for magnitude in weights.iter().map(magnitude).filter(|m| *m > 0) {
             found.counts[(magnitude - found.least) as usize] += 1;

@@ -34,12 +34,15 @@ pub struct Matrix<'a> {
     k: usize,
 }
 
-/// Inputs in a piece of a row.
-pub(super) const PIECE: usize = 512;
+/// The longest piece of a row. All but a row's last are multiples of [`LANES`].
+const PIECE: usize = 1024;
 
-/// Rows that are read together: enough that each visit to a row of the `InOut` layout reads whole cache
-/// lines.
-pub(super) const PANEL: usize = 64;
+/// Inputs that the `InOut` layout transposes at a time: a cache line of each output.
+pub(super) const LANES: usize = 16;
+
+/// Outputs and inputs of a block of the `InOut` layout. It fits a second-level cache, and each visit to a
+/// row of the file, which is likely a page of its own, reads many cache lines.
+const BLOCK: (usize, usize) = (512, 64);
 
 impl Layout {
     /// How the transpose of a matrix lies.
@@ -78,10 +81,10 @@ impl Storage {
             }
             Storage::F16 => {
                 let halves = bytes.as_chunks().0;
-                for (numbers, halves) in numbers.chunks_mut(PANEL).zip(halves.chunks(PANEL)) {
-                    let mut buffer = [f16::ZERO; PANEL];
-                    buffer.iter_mut().zip(halves).for_each(|(x, b)| *x = f16::from_le_bytes(*b));
-                    buffer[..numbers.len()].convert_to_f32_slice(numbers);
+                for (numbers, halves) in numbers.chunks_mut(256).zip(halves.chunks(256)) {
+                    let mut aligned = [f16::ZERO; 256];
+                    aligned.iter_mut().zip(halves).for_each(|(x, b)| *x = f16::from_le_bytes(*b));
+                    aligned[..numbers.len()].convert_to_f32_slice(numbers);
                 }
             }
             Storage::Bf16 => {
@@ -131,64 +134,85 @@ impl<'a> Matrix<'a> {
             Layout::InOut => column * self.n + row,
         };
         let mut number = [0.0];
-        self.storage.read(&self.bytes[index * self.storage.size()..], &mut number);
+        self.read(index, &mut number);
         number[0]
     }
 
-    /// Visits some rows in pieces of [`PIECE`] inputs: `visit(row, first input, weights)`. The pieces of a
-    /// row come in order and are cut at the same inputs in both layouts.
+    /// How many rows to visit together.
+    pub(super) fn panel(&self) -> usize {
+        match self.layout {
+            Layout::OutIn => 16,
+            Layout::InOut => BLOCK.0,
+        }
+    }
+
+    /// Visits up to [`Matrix::panel`] rows in pieces: `visit(row, first input, weights)`. The pieces of a row come
+    /// in order; where they are cut depends on the layout.
     pub(super) fn pieces(
+        &self,
+        rows: Range<usize>,
+        visit: impl FnMut(usize, usize, &[f32]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match self.layout {
+            Layout::OutIn => self.pieces_of_rows(rows, visit),
+            Layout::InOut => self.pieces_of_columns(rows, visit),
+        }
+    }
+
+    fn pieces_of_rows(
         &self,
         rows: Range<usize>,
         mut visit: impl FnMut(usize, usize, &[f32]) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        match self.layout {
-            Layout::OutIn => {
-                let mut piece = [0.0; PIECE];
-                for row in rows {
-                    for first in (0..self.k).step_by(PIECE) {
-                        let piece = &mut piece[..PIECE.min(self.k - first)];
-                        self.storage.read(self.stored(row * self.k + first, piece.len()), piece);
-                        visit(row, first, piece)?;
-                    }
-                }
-            }
-            Layout::InOut => {
-                // One more than a power of two apart, so that rows don't compete for cache sets.
-                let stride = PIECE + 16;
-                let mut block = vec![0.0; rows.len() * stride];
-                for first in (0..self.k).step_by(PIECE) {
-                    let length = PIECE.min(self.k - first);
-                    self.transpose(rows.clone(), first..first + length, &mut block, stride);
-                    for (row, piece) in rows.clone().zip(block.chunks_exact(stride)) {
-                        visit(row, first, &piece[..length])?;
-                    }
-                }
+        let mut piece = [0.0; PIECE];
+        for row in rows {
+            for first in (0..self.k).step_by(PIECE) {
+                let piece = &mut piece[..PIECE.min(self.k - first)];
+                self.read(row * self.k + first, piece);
+                visit(row, first, piece)?;
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// Reads a block of the `InOut` layout so that each output's inputs are neighbours.
-    fn transpose(
+    fn pieces_of_columns(
+        &self,
+        rows: Range<usize>,
+        mut visit: impl FnMut(usize, usize, &[f32]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut block = vec![[[0.0; LANES]; BLOCK.1 / LANES]; rows.len()];
+        for first in (0..self.k).step_by(BLOCK.1) {
+            let columns = first..self.k.min(first + BLOCK.1);
+            for (i, start) in columns.clone().step_by(LANES).enumerate() {
+                let columns = start..columns.end.min(start + LANES);
+                self.transpose(rows.clone(), columns, block.iter_mut().map(|row| &mut row[i]));
+            }
+            for (row, piece) in rows.clone().zip(&block) {
+                visit(row, first, &piece.as_flattened()[..columns.len()])?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads up to [`LANES`] columns, each row of the result one output.
+    fn transpose<'b>(
         &self,
         rows: Range<usize>,
         columns: Range<usize>,
-        block: &mut [f32],
-        stride: usize,
+        outputs: impl Iterator<Item = &'b mut [f32; LANES]>,
     ) {
-        let mut line = [0.0; PANEL];
-        for (offset, column) in columns.enumerate() {
-            let line = &mut line[..rows.len()];
-            self.storage.read(self.stored(column * self.n + rows.start, line.len()), line);
-            for (weight, row) in line.iter().zip(block.chunks_exact_mut(stride)) {
-                row[offset] = *weight;
-            }
+        let mut lines = [[0.0; BLOCK.0]; LANES];
+        for (line, column) in lines.iter_mut().zip(columns) {
+            self.read(column * self.n + rows.start, &mut line[..rows.len()]);
+        }
+        for (i, output) in outputs.enumerate().take(BLOCK.0) {
+            *output = std::array::from_fn(|lane| lines[lane][i]);
         }
     }
 
-    fn stored(&self, first: usize, count: usize) -> &'a [u8] {
+    /// Fills `numbers` with what is stored from an index on.
+    fn read(&self, first: usize, numbers: &mut [f32]) {
         let size = self.storage.size();
-        &self.bytes[first * size..][..count * size]
+        self.storage.read(&self.bytes[first * size..], numbers);
     }
 }

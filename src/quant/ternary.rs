@@ -1,15 +1,14 @@
 //! The absmean quantiser.
 
-use super::{
-    Error, Matrix,
-    exact::Magnitudes,
-    matrix::{PANEL, PIECE},
-};
+use super::{Error, Matrix, exact::Magnitudes, matrix::LANES};
 use rayon::prelude::*;
 use std::ops::{ControlFlow, Range};
 
 /// The least scale.
 const LEAST_SCALE: f32 = 1e-5;
+
+/// Weights that are encoded together.
+const STEP: usize = 64;
 
 /// A ternary weight of `n` outputs and `k` inputs: `scale · (code - 1)`.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,24 +115,28 @@ fn mean_scales(weight: &Matrix, groups: &[Range<usize>]) -> Result<Vec<f32>, Err
 
 /// Per row, the sum of magnitudes; infinite or NaN where a weight is.
 fn row_sums(weight: &Matrix, rows: Range<usize>) -> Vec<f64> {
-    let mut sums = vec![0.0; rows.len()];
+    let mut sums = vec![[0.0; LANES]; rows.len()];
     let _ = weight.pieces(rows.clone(), |row, _, piece| {
-        sums[row - rows.start] += sum_magnitudes(piece);
+        add_magnitudes(piece, &mut sums[row - rows.start]);
         ControlFlow::Continue(())
     });
-    sums
+    sums.iter().map(|lanes| lanes.iter().sum()).collect()
 }
 
-/// `Σ |w|` in f64, in an order that vectorises.
-fn sum_magnitudes(weights: &[f32]) -> f64 {
-    let mut lanes = [0.0; 16];
-    let (whole, rest) = weights.as_chunks::<16>();
+/// Adds up `|w|` in f64, every [`LANES`]-th weight in one lane: an order that vectorises, and that does
+/// not depend on where rows are cut.
+fn add_magnitudes(weights: &[f32], sums: &mut [f64; LANES]) {
+    let (whole, rest) = weights.as_chunks::<LANES>();
+    let mut lanes = *sums;
     for weights in whole {
         for (lane, weight) in lanes.iter_mut().zip(weights) {
             *lane += f64::from(weight.abs());
         }
     }
-    lanes.iter().chain(&rest.iter().map(|w| f64::from(w.abs())).collect::<Vec<_>>()).sum()
+    for (lane, weight) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(weight.abs());
+    }
+    *sums = lanes;
 }
 
 /// The codes, and how many are zero weights.
@@ -141,7 +144,7 @@ fn encode(weight: &Matrix, scales: &[f32]) -> (Vec<u8>, u64) {
     let row_bytes = weight.k().div_ceil(4);
     let mut codes = vec![0; weight.n() * row_bytes];
     let zeros = codes
-        .par_chunks_mut((PANEL * row_bytes).max(1))
+        .par_chunks_mut((weight.panel() * row_bytes).max(1))
         .zip(panels(weight))
         .map(|(codes, rows)| {
             let mut zeros = 0;
@@ -158,25 +161,42 @@ fn encode(weight: &Matrix, scales: &[f32]) -> (Vec<u8>, u64) {
 
 /// Packs the codes of a piece to the front of `packed`; gives how many are zero weights.
 fn encode_piece(weights: &[f32], factor: f32, packed: &mut [u8]) -> u64 {
-    let mut codes = [1u8; PIECE];
-    for (weight, code) in weights.iter().zip(&mut codes) {
-        // Half to even rounds ±0.5 to zero.
-        let scaled = weight * factor;
-        *code = 1 + u8::from(scaled > 0.5) - u8::from(scaled < -0.5);
-    }
-    let padded = weights.len().next_multiple_of(4);
+    let (whole, rest) = weights.as_chunks::<STEP>();
+    let (packed, packed_rest) = packed.split_at_mut(whole.len() * STEP / 4);
     let mut zeros = 0;
-    for (packed, codes) in packed.iter_mut().zip(codes[..padded].as_chunks().0) {
-        let [a, b, c, d] = *codes;
-        *packed = a | b << 2 | c << 4 | d << 6;
-        // A zero weight is the one code whose low bit is set.
-        zeros += u64::from((*packed & 0b01_01_01_01).count_ones());
+    for (weights, packed) in whole.iter().zip(packed.as_chunks_mut().0) {
+        zeros += encode_step(weights, factor, packed);
     }
-    zeros - (padded - weights.len()) as u64
+    if !rest.is_empty() {
+        let mut padded = [0.0; STEP];
+        padded[..rest.len()].copy_from_slice(rest);
+        let mut codes = [0; STEP / 4];
+        zeros += encode_step(&padded, factor, &mut codes) - (STEP - rest.len()) as u64;
+        let bytes = rest.len().div_ceil(4);
+        packed_rest[..bytes].copy_from_slice(&codes[..bytes]);
+    }
+    zeros
 }
 
-/// All rows, [`PANEL`] at a time.
+/// Packs [`STEP`] codes; gives how many are zero weights.
+fn encode_step(weights: &[f32; STEP], factor: f32, packed: &mut [u8; STEP / 4]) -> u64 {
+    let codes = weights.map(|weight| {
+        // Half to even rounds ±0.5 to zero.
+        let scaled = weight * factor;
+        1 + u8::from(scaled > 0.5) - u8::from(scaled < -0.5)
+    });
+    let mut zeros = 0;
+    for (packed, codes) in packed.iter_mut().zip(codes.as_chunks().0) {
+        let word = u32::from_le_bytes(*codes);
+        *packed = (word | word >> 6 | word >> 12 | word >> 18) as u8;
+        // A zero weight is the one code whose low bit is set.
+        zeros += word & 0x0101_0101;
+    }
+    zeros.to_le_bytes().map(u64::from).iter().sum()
+}
+
+/// All rows, as many at a time as are visited together.
 fn panels(weight: &Matrix) -> impl IndexedParallelIterator<Item = Range<usize>> {
-    let n = weight.n();
-    (0..n.div_ceil(PANEL)).into_par_iter().map(move |i| i * PANEL..n.min((i + 1) * PANEL))
+    let (n, panel) = (weight.n(), weight.panel());
+    (0..n.div_ceil(panel)).into_par_iter().map(move |i| i * panel..n.min((i + 1) * panel))
 }

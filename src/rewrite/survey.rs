@@ -180,7 +180,7 @@ fn parts(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<usize
             return cuts;
         }
         match readers[..] {
-            [node] if matches!(node.op_type(), "Add" | "Identity" | "Cast") => value = &node.output[0],
+            [node] if matches!(node.op_type(), "Add" | "Identity" | "Cast" | "Reshape") => value = &node.output[0],
             _ => break,
         }
     }

@@ -21,57 +21,19 @@ pub(super) struct Core {
 }
 
 /// The operators between a query-key product and its Softmax: scale, mask, bias, soft cap, sinks.
+#[rustfmt::skip]
 const BEFORE_SOFTMAX: &[&str] = &[
-    "Add",
-    "Sub",
-    "Sum",
-    "Mul",
-    "Div",
-    "Where",
-    "Cast",
-    "Reshape",
-    "Transpose",
-    "Unsqueeze",
-    "Squeeze",
-    "Flatten",
-    "Expand",
-    "Identity",
-    "Max",
-    "Min",
-    "Clip",
-    "Tanh",
-    "Concat",
-    "Slice",
-    "Split",
-    "Gather",
-    "GatherElements",
-    "Pad",
-    "Dropout",
+    "Add", "Sub", "Sum", "Mul", "Div", "Where", "Max", "Min", "Clip", "Tanh", "Cast", "Identity",
+    "Dropout", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Expand", "Concat", "Slice",
+    "Split", "Gather", "GatherElements", "Pad",
 ];
 
 /// The operators between a Softmax and the product with the values.
+#[rustfmt::skip]
 const AFTER_SOFTMAX: &[&str] = &[
-    "Cast",
-    "Where",
-    "Identity",
-    "Dropout",
-    "Mul",
-    "Div",
-    "Add",
-    "Sub",
-    "Reshape",
-    "Transpose",
-    "Slice",
-    "Split",
-    "Unsqueeze",
-    "Squeeze",
-    "Flatten",
-    "Expand",
-    "Pad",
-    "Clip",
-    "DynamicQuantizeLinear",
-    "QuantizeLinear",
-    "DequantizeLinear",
+    "Add", "Sub", "Mul", "Div", "Where", "Clip", "Cast", "Identity", "Dropout", "Reshape", "Transpose",
+    "Unsqueeze", "Squeeze", "Flatten", "Expand", "Slice", "Split", "Pad", "DynamicQuantizeLinear",
+    "QuantizeLinear", "DequantizeLinear",
 ];
 
 /// Every attention of the graph.
@@ -80,7 +42,7 @@ pub(super) fn cores(wires: &Wires) -> Vec<Core> {
     let each = wires.nodes.iter().enumerate();
     each.filter_map(|(id, node)| match node.op {
         "Softmax" | "BiasSoftmax" => spelled_out(wires, &products, node),
-        op if op.to_ascii_lowercase().contains("attention") => one_operator(wires, id, node),
+        _ if node.is_attention() => one_operator(wires, id, node),
         _ => None,
     })
     .collect()
@@ -88,25 +50,21 @@ pub(super) fn cores(wires: &Wires) -> Vec<Core> {
 
 /// Whether a site is itself an attention: an operator that multiplies with its weights inside.
 pub(super) fn is_attention(wires: &Wires, site: &Projection) -> bool {
-    wires.nodes.get(site.node).is_some_and(|n| n.op.to_ascii_lowercase().contains("attention"))
+    wires.nodes.get(site.node).is_some_and(Node::is_attention)
 }
 
+/// What the operator lacks is packed in the input before: keys in queries, values in keys. One that
+/// multiplies with its own weights has no projections before it.
 fn one_operator(wires: &Wires, id: NodeId, node: &Node) -> Option<Core> {
-    let context = vec![node.output(0)?];
-    if wires.site_at[id].is_some() {
+    let (query, context) = (node.input(0)?, vec![node.output(0)?]);
+    let weights = node.input(1).is_some_and(|v| wires.constant[v]);
+    if weights || wires.site_at[id].is_some() {
         return Some(Core { context, ..Core::default() });
     }
-    let varying = |index| node.input(index).filter(|v: &Value| !wires.constant[*v]);
-    let query = node.input(0)?;
-    let key = varying(1).unwrap_or(query);
-    let value = varying(2).unwrap_or(key);
-    Some(Core {
-        queries: vec![query],
-        keys: vec![key],
-        values: vec![value],
-        scores: Vec::new(),
-        context,
-    })
+    let key = node.input(1).unwrap_or(query);
+    let value = node.input(2).unwrap_or(key);
+    let [queries, keys, values] = [query, key, value].map(|v| vec![v]);
+    Some(Core { queries, keys, values, scores: Vec::new(), context })
 }
 
 fn spelled_out(wires: &Wires, products: &HashSet<Value>, softmax: &Node) -> Option<Core> {
@@ -171,12 +129,11 @@ fn rows_are_keys(node: &Node) -> bool {
     result.trim().chars().last().is_some_and(|last| first.contains(last))
 }
 
+/// Whether the node turns rows into columns.
 fn swaps_last_axes(node: &Node) -> bool {
     let perm = node.attribute("perm").map_or(&[][..], |a| &a.ints);
-    match perm {
-        [.., a, b] if node.op == "Transpose" => a > b && *a == perm.len() as i64 - 1,
-        _ => false,
-    }
+    let swapped = [perm.len() as i64 - 1, perm.len() as i64 - 2];
+    node.op == "Transpose" && perm.ends_with(&swapped)
 }
 
 /// What a site feeds, over all attentions.

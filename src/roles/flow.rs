@@ -7,7 +7,7 @@
 
 use super::{
     attention::Core,
-    wires::{Node, Value, Wires},
+    wires::{Value, Wires},
 };
 use crate::graph::NodeId;
 use std::collections::{HashMap, HashSet};
@@ -65,6 +65,11 @@ pub(super) struct Flow<'m> {
     /// By value of the stream: what it was before the latest block.
     base: HashMap<Value, Value>,
 }
+
+#[rustfmt::skip]
+const SCALES_OR_RESHAPES: &[&str] = &[
+    "Cast", "Identity", "Dropout", "Mul", "Div", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose",
+];
 
 /// Which values the latest walk has met, without clearing between walks.
 struct Seen {
@@ -135,11 +140,10 @@ impl<'m> Flow<'m> {
         let carried: Vec<Value> =
             payload.iter().copied().filter(|v| self.level[*v] == level).collect();
         let outputs = node.outputs.clone();
-        let lookup = self.is_lookup(node);
         let reduces = node.op.starts_with("Reduce") || node.op.starts_with("Global");
         let scales = node.op == "DynamicQuantizeLinear";
         let base = self.residual_base(id, &payload, seen);
-        let root = common(carried.iter().map(|v| self.root[*v])).filter(|_| !lookup);
+        let root = common(carried.iter().map(|v| self.root[*v]));
         for (index, value) in outputs.into_iter().enumerate() {
             let Some(value) = value.filter(|v| self.stop[*v].is_none()) else { continue };
             if let Some(base) = base {
@@ -152,11 +156,6 @@ impl<'m> Flow<'m> {
             self.root[value] = root.unwrap_or(value);
         }
         self.carried[id] = carried;
-    }
-
-    /// Whether the node picks rows of a stored table.
-    fn is_lookup(&self, node: &Node) -> bool {
-        node.op.starts_with("Gather") && node.input(0).is_some_and(|v| self.wires.constant[v])
     }
 
     /// What the node adds something to that a block made of it.
@@ -191,19 +190,7 @@ impl<'m> Flow<'m> {
     fn peeled(&self, mut value: Value, mut at: NodeId) -> Value {
         while self.stop[value].is_none()
             && let Some(id) = self.wires.producer[value].filter(|id| *id < at)
-            && matches!(
-                self.wires.nodes[id].op,
-                "Cast"
-                    | "Identity"
-                    | "Dropout"
-                    | "Mul"
-                    | "Div"
-                    | "Reshape"
-                    | "Unsqueeze"
-                    | "Squeeze"
-                    | "Flatten"
-                    | "Transpose"
-            )
+            && SCALES_OR_RESHAPES.contains(&self.wires.nodes[id].op)
             && let [before] = self.carried[id][..]
         {
             (value, at) = (before, id);

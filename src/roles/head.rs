@@ -27,7 +27,7 @@ pub(super) fn assign_heads(view: &View, flow: &Flow, roles: &mut [Role]) -> Vec<
         let spans_vocabulary = is_tied(flow, site) || vocabularies.contains(&site.out_features);
         roles[index] = match pooled[index] {
             _ if last && spans_vocabulary => Role::LmHead,
-            true if !last || saturates(flow, &reach) => Role::Pooler,
+            true if !last || saturates(flow, site, &reach) => Role::Pooler,
             false if !last => Role::Other,
             false if site.out_features > site.in_features => Role::LmHead,
             _ => Role::Classifier,
@@ -36,21 +36,24 @@ pub(super) fn assign_heads(view: &View, flow: &Flow, roles: &mut [Role]) -> Vec<
     heads
 }
 
-/// Marks what makes hidden states of embeddings, patches or features.
+/// Marks what makes hidden states of embeddings, patches or features: the stream starts with it, and
+/// the first block reads it.
 pub(super) fn assign_embeddings(flow: &Flow, heads: &[bool], roles: &mut [Role]) {
     for ((role, site), head) in roles.iter_mut().zip(&flow.wires.sites).zip(heads) {
         if *role != Role::Other || *head || flow.level[site.input] > Level::Side {
             continue;
         }
         let reach = flow.reach(site.product);
-        if !reach.attention && !reach.sites.is_empty() {
+        if reach.stream && (reach.attention || !reach.sites.is_empty()) {
             *role = Role::Embedding;
         }
     }
 }
 
-fn saturates(flow: &Flow, reach: &Reach) -> bool {
-    reach.nodes.iter().any(|id| flow.wires.nodes[*id].op == "Tanh")
+/// Whether a tanh follows, as after a pooler.
+fn saturates(flow: &Flow, site: &Projection, reach: &Reach) -> bool {
+    let fused = flow.wires.nodes.get(site.node).is_some_and(|n| n.activation() == b"Tanh");
+    fused || reach.nodes.iter().any(|id| flow.wires.nodes[*id].op == "Tanh")
 }
 
 /// By site: whether it reads one token of a sequence or what stands for all, itself or through

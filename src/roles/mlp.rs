@@ -83,8 +83,10 @@ fn gate_and_up(flow: &Flow, left: Value, right: Value, roles: &[Role]) -> Option
     if roles[left] != Role::Other || roles[right] != Role::Other {
         return None;
     }
-    let activated =
-        |site: usize| passes_activation(flow, &flow.reach(flow.wires.sites[site].product).nodes);
+    let activated = |site: usize| {
+        let way = flow.reach(flow.wires.sites[site].product).nodes;
+        is_activated(flow, site) || passes_activation(flow, &way)
+    };
     let swap = activated(right) && !activated(left);
     Some(if swap { (right, left) } else { (left, right) })
 }
@@ -148,7 +150,7 @@ fn activated_site(flow: &Flow, site: &Projection, roles: &[Role]) -> Option<usiz
     let mut ends: Vec<usize> = sources.ends.iter().map(|v| flow.site(*v)).collect::<Option<_>>()?;
     ends.retain(|end| roles[*end] != Role::LowRank);
     match ends[..] {
-        [only] if passes_activation(flow, &sources.nodes) => Some(only),
+        [only] if is_activated(flow, only) || passes_activation(flow, &sources.nodes) => Some(only),
         _ => None,
     }
 }
@@ -215,6 +217,12 @@ fn is_weighed(flow: &Flow, site: usize, routed: &HashSet<Value>) -> bool {
         let said = inputs.iter().filter(|v| routed.contains(v)).count();
         flow.wires.nodes[*id].op == "Mul" && said > 0 && said < inputs.len()
     })
+}
+
+/// Whether the site's own node applies an activation function.
+fn is_activated(flow: &Flow, site: usize) -> bool {
+    let node = flow.wires.nodes.get(flow.wires.sites[site].node);
+    node.is_some_and(|n| !n.activation().is_empty())
 }
 
 /// Whether one of the nodes is, or is the heart of, an activation function.

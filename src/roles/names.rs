@@ -3,7 +3,7 @@
 use super::{
     Role,
     flow::Flow,
-    wires::{Node, Projection},
+    wires::{Node, Projection, Value},
 };
 
 /// Gives the sites that no rule claimed the roles that their names tell. `heads` are left alone.
@@ -29,18 +29,17 @@ fn names<'f>(flow: &'f Flow, site: &Projection) -> Vec<&'f str> {
     found
 }
 
-/// The names of a node's constant inputs.
+/// The names of a node's constant inputs that it does not share.
 fn stored<'f>(flow: &'f Flow, node: &'f Node) -> impl Iterator<Item = &'f str> {
     let named = node.inputs.iter().zip(&node.proto.input);
-    named
-        .filter(|(value, _)| value.is_some_and(|v| flow.wires.constant[v]))
-        .map(|(_, n)| n.as_str())
+    let own = |v: Value| flow.wires.constant[v] && flow.wires.readers[v].len() == 1;
+    named.filter(move |(value, _)| value.is_some_and(own)).map(|(_, n)| n.as_str())
 }
 
 /// The role that the last telling part of a module path names.
 fn role_of(path: &str) -> Option<Role> {
     let parts = path.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let mut parts = parts.map(|p| p.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_'));
+    let mut parts = parts.map(unnumbered);
     let said = |part: &&str| {
         !matches!(*part, "" | "MatMul" | "Gemm" | "Add" | "weight" | "bias" | "linear" | "kernel")
     };
@@ -54,6 +53,16 @@ fn role_of(path: &str) -> Option<Role> {
         "up_proj" => Some(Role::Up),
         "gate_up_proj" => Some(Role::GateUp),
         "down_proj" => Some(Role::Down),
+        "fc1" => Some(Role::Fc1),
+        "fc2" => Some(Role::Fc2),
         _ => None,
+    }
+}
+
+/// A name without the counter that exporters put behind a second one of its kind.
+fn unnumbered(part: &str) -> &str {
+    match part.rsplit_once('_') {
+        Some((name, count)) if count.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => part,
     }
 }

@@ -163,6 +163,11 @@ impl<'m> Wires<'m> {
 }
 
 impl Node<'_> {
+    /// Whether it is a whole attention: an operator, or a function that an exporter left in.
+    pub fn is_attention(&self) -> bool {
+        self.op.to_ascii_lowercase().contains("attention")
+    }
+
     pub fn input(&self, index: usize) -> Option<Value> {
         self.inputs.get(index).copied().flatten()
     }
@@ -173,6 +178,11 @@ impl Node<'_> {
 
     pub fn attribute(&self, name: &str) -> Option<&AttributeProto> {
         self.proto.attribute.iter().find(|a| a.name() == name)
+    }
+
+    /// The function that ONNX Runtime's fusions apply to the node's result.
+    pub fn activation(&self) -> &[u8] {
+        self.attribute("activation").map_or(&[], |a| a.s())
     }
 
     /// Everything the node reads, what its nested graphs capture included.
@@ -190,13 +200,9 @@ fn constants<'m>(view: &View<'m>, products: &HashSet<&str>) -> HashSet<&'m str> 
     known.extend(graph.initializer.iter().map(|t| t.name()));
     known.extend(graph.sparse_initializer.iter().filter_map(|t| Some(t.values.as_ref()?.name())));
     for node in &graph.node {
-        let content = match node.op_type() {
-            "Shape" | "Size" => 0,
-            "CastLike" => 1,
-            _ => node.input.len(),
-        };
-        let mut reads = node.input.iter().take(content).map(String::as_str).chain(captured(node));
-        if reads.all(|name| name.is_empty() || known.contains(name)) {
+        let shape_only = matches!(node.op_type(), "Shape" | "Size");
+        let mut reads = node.input.iter().map(String::as_str).chain(captured(node));
+        if shape_only || reads.all(|name| name.is_empty() || known.contains(name)) {
             let outputs = node.output.iter().map(String::as_str);
             known.extend(outputs.filter(|name| !name.is_empty() && !products.contains(name)));
         }

@@ -65,7 +65,9 @@ impl Expansion for Declared {
         s.equals(&scale.rank, 1)?;
         s.equals(&x.rank, &y.rank)?;
         s.given(&x.rank, move |s, rank| {
-            let Some(last) = (rank as usize).checked_sub(1) else { bail!("BitLinear: X is a scalar") };
+            let Some(last) = (rank as usize).checked_sub(1) else {
+                bail!("BitLinear: X is a scalar")
+            };
             for axis in 0..last {
                 s.equals(&x.shape[axis], &y.shape[axis])?;
             }
@@ -235,7 +237,8 @@ impl Packed {
             Ok(block.quantize(kernel, rows, f32::from_bits(*eps))?)
         })?;
 
-        let (scale, bias) = (scale.try_as_plain_ram()?, bias.as_ref().map(|b| b.try_as_plain_ram()));
+        let (scale, bias) =
+            (scale.try_as_plain_ram()?, bias.as_ref().map(|b| b.try_as_plain_ram()));
         let bias = bias.transpose()?;
         let bias = bias.as_ref().map(|b| b.as_slice::<T>()).transpose()?;
         let product =
@@ -341,7 +344,11 @@ impl OpState for Scratch {
 fn output_facts(n: usize, k: usize, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
     let [x] = inputs else { bail!("BitLinear takes one input, not {}", inputs.len()) };
     let floats = [DatumType::F32, DatumType::F16];
-    ensure!(floats.contains(&x.datum_type), "BitLinear on {:?}; it takes f32 and f16", x.datum_type);
+    ensure!(
+        floats.contains(&x.datum_type),
+        "BitLinear on {:?}; it takes f32 and f16",
+        x.datum_type
+    );
     ensure!(x.shape.last() == Some(&k.to_dim()), "BitLinear: X is {x:?}, its last axis is not {k}");
     let mut shape = x.shape.clone();
     shape.set(x.rank() - 1, n.to_dim());

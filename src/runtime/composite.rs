@@ -4,7 +4,7 @@
 //! node's inputs are known, so it needs no arithmetic on shapes in the graph and may depend on ranks.
 
 use super::{
-    lower::Lowered,
+    lower::{Lowered, Stored},
     walk::{Feed, walk},
 };
 use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attribute_proto};
@@ -33,7 +33,7 @@ pub(super) struct Body<'a> {
     pub node: &'a NodeProto,
     inputs: Vec<Option<Given>>,
     graph: GraphProto,
-    stored: HashMap<String, Arc<Tensor>>,
+    stored: HashMap<String, Stored>,
 }
 
 impl Body<'_> {
@@ -65,7 +65,8 @@ impl Body<'_> {
     /// Refuses attributes that are set to anything but what means that they are not used.
     pub fn unused(&self, attributes: &[&str]) -> TractResult<()> {
         for name in attributes {
-            let used = self.int(name).is_some_and(|i| i > 0) || self.float(name).is_some_and(|f| f > 0.0);
+            let used =
+                self.int(name).is_some_and(|i| i > 0) || self.float(name).is_some_and(|f| f > 0.0);
             ensure!(!used, "its attribute {name} is not supported");
         }
         Ok(())
@@ -79,7 +80,12 @@ impl Body<'_> {
     }
 
     /// Adds a node with one output.
-    pub fn op(&mut self, op_type: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
+    pub fn op(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) -> String {
         let made = self.fresh();
         self.add(op_type, inputs, attributes, vec![made.clone()]);
         made
@@ -118,7 +124,7 @@ impl Body<'_> {
     /// A stored tensor.
     pub fn constant(&mut self, value: impl Into<Tensor>) -> String {
         let name = format!("constant_{}", self.stored.len());
-        self.stored.insert(name.clone(), Arc::new(value.into()));
+        self.stored.insert(name.clone(), Stored::Held(Arc::new(value.into())));
         name
     }
 
@@ -172,9 +178,11 @@ impl Attribute<'_> {
             Attribute::Int(i) => {
                 AttributeProto { i: Some(i), r#type: Some(AttributeType::Int.into()), ..attribute }
             }
-            Attribute::Float(f) => {
-                AttributeProto { f: Some(f), r#type: Some(AttributeType::Float.into()), ..attribute }
-            }
+            Attribute::Float(f) => AttributeProto {
+                f: Some(f),
+                r#type: Some(AttributeType::Float.into()),
+                ..attribute
+            },
             Attribute::Ints(ints) => AttributeProto {
                 ints: ints.to_vec(),
                 r#type: Some(AttributeType::Ints.into()),
@@ -216,7 +224,7 @@ impl Composite {
             fact.name = name;
             if let Some(value) = &fact.value {
                 fact.name = format!("known_{index}");
-                stored.insert(fact.name.clone(), value.clone());
+                stored.insert(fact.name.clone(), Stored::Held(value.clone()));
             }
             *input = Some(fact);
         }
@@ -229,7 +237,8 @@ impl Composite {
             .collect();
         ensure!(graph.output.len() == self.outputs(), "one of its outputs is not supported");
         let lowered = Lowered { opset: OPSET, graph, stored, decisions: Default::default() };
-        let mut model = walk(&lowered, feeds).map_err(|e| format_err!("{}: {}", e.what(), e.why()))?;
+        let mut model =
+            walk(&lowered, feeds).map_err(|e| format_err!("{}: {}", e.what(), e.why()))?;
         model.analyse(false)?;
         Ok(Some(model))
     }
@@ -294,7 +303,8 @@ impl InferenceOp for Composite {
             Some(body) => body.clone(),
             None => {
                 let facts = node.inputs.iter().map(|i| target.outlet_fact(mapping[i]));
-                let facts = facts.map(|f| f.map(InferenceFact::from)).collect::<TractResult<Vec<_>>>()?;
+                let facts =
+                    facts.map(|f| f.map(InferenceFact::from)).collect::<TractResult<Vec<_>>>()?;
                 self.cook(&facts)?.context("the shapes of its inputs depend on data")?
             }
         };

@@ -2,23 +2,20 @@
 //!
 //! Each pass takes a whole model and leaves an equivalent one. After the last, no node calls a
 //! model-local function, every value has a name of its own whatever graph it is in, and all that is
-//! stored is apart from the nodes, as tensors of tract's.
+//! stored is apart from the nodes.
 
 mod functions;
 mod names;
 mod stored;
 
 pub(super) use names::{opset_of, unique};
+pub(super) use stored::Stored;
 
 use crate::{
     error::{Error, Result},
     proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto},
 };
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
-use tract_hir::internal::Tensor;
+use std::collections::{HashMap, HashSet};
 
 /// What [`lower`] makes of a model.
 pub(super) struct Lowered {
@@ -27,7 +24,7 @@ pub(super) struct Lowered {
     /// Inputs, outputs and nodes; nothing stored.
     pub graph: GraphProto,
     /// Initializers and the values of `Constant` nodes, of every graph, by name.
-    pub stored: HashMap<String, Arc<Tensor>>,
+    pub stored: HashMap<String, Stored>,
     /// Graph inputs that decide which branch of an `If` runs.
     pub decisions: HashSet<String>,
 }

@@ -36,6 +36,11 @@ pub fn register(onnx: &mut Onnx) {
     onnx.op_register.insert(bitlinear::NAME, bitlinear::build);
 }
 
+/// Whether an operator is one that [`register`] adds.
+fn is_ours(domain: &str, name: &str) -> bool {
+    domain == DOMAIN && name == bitlinear::NAME
+}
+
 /// tract's operators, some of them mended, and ours.
 static OPERATORS: LazyLock<Onnx> = LazyLock::new(|| {
     let mut onnx = tract_onnx::onnx();

@@ -9,7 +9,10 @@ use crate::{
     error::{Error, Result},
     kernels::{KERNEL_VARIABLE, Kernel},
     npz::Array,
-    proto::{ModelProto, ValueInfoProto, tensor_shape_proto::{Dimension, dimension}},
+    proto::{
+        ModelProto, ValueInfoProto,
+        tensor_shape_proto::{Dimension, dimension},
+    },
 };
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -21,8 +24,9 @@ use std::{
 use tract_hir::internal::*;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 
-/// Plans that a session keeps, each for the shapes of one set of inputs.
-const PLANS: usize = 4;
+/// Plans that a session keeps, each for the shapes of one set of inputs: say, for a prompt and for a
+/// token. Each holds the model's dense weights in tract's own layout.
+const PLANS: usize = 2;
 
 /// How to run a model.
 #[derive(Debug, Clone, Default)]
@@ -159,8 +163,8 @@ impl Session {
         match self.plans.iter().position(|p| p.inputs == wanted) {
             Some(index) => self.plans.swap(0, index),
             None => {
-                let plan = self.plan(wanted)?;
                 self.plans.truncate(PLANS - 1);
+                let plan = self.plan(wanted)?;
                 self.plans.push_front(plan);
             }
         }

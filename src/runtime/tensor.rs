@@ -62,7 +62,9 @@ pub(super) fn from_proto(tensor: &TensorProto) -> TractResult<Tensor> {
     let into = dense.as_bytes_mut();
     match kind {
         Bool => into.iter_mut().zip(&*bytes).for_each(|(to, b)| *to = u8::from(*b != 0)),
-        Bfloat16 => put(into, bytes.as_chunks().0, |b| bf16::from_le_bytes(b).to_f32().to_ne_bytes()),
+        Bfloat16 => {
+            put(into, bytes.as_chunks().0, |b| bf16::from_le_bytes(b).to_f32().to_ne_bytes())
+        }
         Uint4 => put(into, &parts(&bytes, count, 4), |v| v),
         Uint2 => put(into, &parts(&bytes, count, 2), |v| v),
         Int4 => put(into, &parts(&bytes, count, 4), |v| signed(v, 4)),
@@ -105,9 +107,7 @@ pub(super) fn to_array(tensor: Tensor) -> TractResult<Array> {
         DatumType::F16 => Array::F16(tensor.into_plain_array()?),
         DatumType::F32 => Array::F32(tensor.into_plain_array()?),
         DatumType::F64 => Array::F64(tensor.into_plain_array()?),
-        DatumType::TDim => {
-            Array::I64(tensor.cast_to::<i64>()?.into_owned().into_plain_array()?)
-        }
+        DatumType::TDim => Array::I64(tensor.cast_to::<i64>()?.into_owned().into_plain_array()?),
         other => bail!("tract gave a value of type {other:?}"),
     })
 }

@@ -17,11 +17,7 @@ use crate::{
 use prost::Message as _;
 use std::collections::{HashMap, HashSet};
 use tract_hir::{internal::*, ops::konst::Const};
-use tract_onnx::{
-    model::ParsingContext,
-    ops::logic::If,
-    pb,
-};
+use tract_onnx::{model::ParsingContext, ops::logic::If, pb};
 
 /// Operators of com.microsoft that tract's builders of the same name are right for.
 const CONTRIB: [&str; 14] = [
@@ -153,7 +149,10 @@ impl<'a> Walk<'a> {
     /// The branch of an `If` that will run, where that is known.
     fn decided<'n>(&self, node: &'n NodeProto) -> Option<&'n GraphProto> {
         let condition = node.input.first().filter(|_| node.op_type() == "If")?;
-        let stored = || self.lowered.stored.get(condition)?.cast_to_scalar::<bool>().ok();
+        let stored = || {
+            let value = self.lowered.stored.get(condition)?.tensor().ok()?;
+            value.cast_to_scalar::<bool>().ok()
+        };
         let decision = self.decisions.get(condition).copied().or_else(stored)?;
         branch(node, decision)
     }
@@ -191,8 +190,7 @@ impl<'a> Walk<'a> {
                 "run the model with ONNX Runtime, or export it without this use of the operator",
             )
         };
-        let node_proto =
-            pb::NodeProto::decode(&*node.encode_to_vec()).map_err(|e| fail(&e))?;
+        let node_proto = pb::NodeProto::decode(&*node.encode_to_vec()).map_err(|e| fail(&e))?;
         let context = ParsingContext {
             onnx_operator_set_version: opset_of(node).unwrap_or(self.lowered.opset),
             ..self.context.clone()
@@ -202,8 +200,8 @@ impl<'a> Walk<'a> {
 
     /// Both branches of an `If`, and what they read from outside.
     fn branches(&self, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
-        let (then_body, then_reads) = self.nested(branch(node, true).ok_or_else(|| lacking(node))?)?;
-        let (else_body, else_reads) = self.nested(branch(node, false).ok_or_else(|| lacking(node))?)?;
+        let (then_body, then_reads) = self.nested(node, true)?;
+        let (else_body, else_reads) = self.nested(node, false)?;
         let mut captured = then_reads.clone();
         captured.extend(else_reads.iter().filter(|v| !then_reads.contains(v)).cloned());
         let inputs = |reads: &[String]| -> Vec<usize> {
@@ -214,7 +212,15 @@ impl<'a> Walk<'a> {
         Ok((Box::new(If::new(then_body, then_inputs, else_body, else_inputs)), captured))
     }
 
-    fn nested(&self, graph: &GraphProto) -> Result<(InferenceModel, Vec<String>)> {
+    /// One branch of an `If` as a model of its own, and what it reads from outside.
+    fn nested(&self, node: &NodeProto, condition: bool) -> Result<(InferenceModel, Vec<String>)> {
+        let graph = branch(node, condition).ok_or_else(|| {
+            Error::new(
+                format!("node `{}` (If) can't be run", node_name(node)),
+                "it has no graph for one of its branches",
+                "check the model with onnx.checker",
+            )
+        })?;
         let mut walk = Walk::new(self.context.clone(), self.lowered);
         walk.graph(graph)?;
         Ok((walk.model, walk.unresolved))
@@ -225,22 +231,26 @@ impl<'a> Walk<'a> {
         if let Some(outlet) = self.outlets.get(name) {
             return Ok(*outlet);
         }
-        if let Some(same) = self.same.get(name).cloned() {
-            return self.outlet(&same);
+        // Taken out, so that a value that a broken model makes of itself is one that nothing makes.
+        if let Some(same) = self.same.remove(name) {
+            let outlet = self.outlet(&same)?;
+            self.outlets.insert(name.to_owned(), outlet);
+            return Ok(outlet);
         }
-        let Some(value) = self.lowered.stored.get(name) else {
+        let Some(stored) = self.lowered.stored.get(name) else {
             self.unresolved.push(name.to_owned());
             return self.source(name, InferenceFact::default());
         };
+        let value = stored.tensor().map_err(|e| refused(name, &e))?;
         let outlet = self.constant(name, value).map_err(|e| refused(name, &e))?;
         self.outlets.insert(name.to_owned(), outlet);
         Ok(outlet)
     }
 
-    fn constant(&mut self, name: &str, value: &Arc<Tensor>) -> TractResult<OutletId> {
+    fn constant(&mut self, name: &str, value: Arc<Tensor>) -> TractResult<OutletId> {
         let fact = InferenceFact::from(TypedFact::try_from(value.clone())?);
         let name = unique(name, &mut self.node_names);
-        self.model.add_node(name, Const::new(value.clone())?, tvec!(fact)).map(OutletId::from)
+        self.model.add_node(name, Const::new(value)?, tvec!(fact)).map(OutletId::from)
     }
 }
 

@@ -25,7 +25,8 @@
 //! The parser reads, and where nothing else will do the printer writes:
 //! - quotes around every name: of operators, domains (`"pkg.torch.2.5".Linear`), attributes, overloads,
 //!   tensors and graphs in attributes, opaque types;
-//! - lists of tensors, graphs and types, which the official parser reads as empty;
+//! - lists of tensors, graphs and types, which the official parser reads as empty, and integers behind
+//!   a float in a list, as floats;
 //! - half-precision floats as numbers with a point, `float16[2] {1.0, 0.5}`; an integer is the bit
 //!   pattern, as in the official syntax. Only [`Style::Short`] writes them;
 //! - the types `undefined`, `float6e2m3` and `float6e3m2`;

@@ -66,12 +66,11 @@ macro_rules! float_number {
                 -self
             }
             fn sign(self) -> Self {
-                if self > 0.0 {
-                    1.0
-                } else if self < 0.0 {
-                    -1.0
-                } else {
-                    self
+                match self.partial_cmp(&0.0) {
+                    Some(std::cmp::Ordering::Less) => -1.0,
+                    Some(std::cmp::Ordering::Equal) => 0.0,
+                    Some(std::cmp::Ordering::Greater) => 1.0,
+                    None => self,
                 }
             }
             fn is_nan(self) -> bool {
@@ -312,7 +311,7 @@ pub fn pow(call: &mut Call) -> Outcome {
     let exponent = for_any!(exponent, e => e.mapv(Element::to_f64).into_shared());
     let limit = call.limit;
     numbers!(base, x => {
-        zip_onto(widened(x, exponent.shape(), limit)?, &exponent, Number::pow)?
+        zip_onto(widened(x, exponent.shape(), limit)?, &exponent, &Number::pow)?
     })
 }
 
@@ -433,24 +432,26 @@ fn refuse_zero_divisor(divisor: &Array) -> Result<(), Reason> {
 }
 
 /// `f` of each two elements, in the memory of whichever operand nothing else needs.
+///
+/// `f` is called through a pointer: one loop for each type, not for each operator and type.
 fn zip<T: Element>(
     a: Elements<T>,
     b: Elements<T>,
     limit: Limit,
-    f: impl Fn(T, T) -> T,
+    f: fn(T, T) -> T,
 ) -> Result<Elements<T>, Reason> {
     let shape = broadcast_shape(a.shape(), b.shape())?;
     if b.shape() == shape && (a.shape() != shape || !a.is_unique() && b.is_unique()) {
-        return zip_onto(b, &a, |b, a| f(a, b));
+        return zip_onto(b, &a, &|b, a| f(a, b));
     }
-    zip_onto(widened(a, b.shape(), limit)?, &b, f)
+    zip_onto(widened(a, b.shape(), limit)?, &b, &f)
 }
 
 /// `f` of each element of `a` and the element of `b` in its place, in the memory of `a`.
 fn zip_onto<T: Element, U: Element>(
     mut a: Elements<T>,
     b: &Elements<U>,
-    f: impl Fn(T, U) -> T,
+    f: &dyn Fn(T, U) -> T,
 ) -> Result<Elements<T>, Reason> {
     let b = broadcast(b, a.shape())?;
     a.zip_mut_with(&b, |a, &b| *a = f(*a, b));
@@ -475,7 +476,7 @@ fn compare<T: Element>(
     a: &Elements<T>,
     b: &Elements<T>,
     limit: Limit,
-    f: impl Fn(T, T) -> bool,
+    f: fn(T, T) -> bool,
 ) -> Result<Elements<bool>, Reason> {
     let shape = broadcast_shape(a.shape(), b.shape())?;
     limit.allow::<bool>(&shape)?;

@@ -63,7 +63,7 @@ impl<'m> Constants<'_, 'm> {
             let Origin::Made(output) = origin else { break origin.tensor() };
             let node = self.node(output.place);
             if node.op_type() == "Constant" {
-                break node.attribute.first().and_then(|a| a.t.as_ref());
+                break constant_tensor(node);
             }
             let input = self.inputs(output.place)?.first().copied().flatten();
             let (true, Some(input)) = (is_view(node), input) else { return Ok(None) };
@@ -101,6 +101,13 @@ impl<'m> Constants<'_, 'm> {
             }
             _ => None,
         })
+    }
+}
+
+fn constant_tensor(node: &NodeProto) -> Option<&TensorProto> {
+    match node.attribute.as_slice() {
+        [only] if only.name() == "value" => only.t.as_ref(),
+        _ => None,
     }
 }
 

@@ -11,11 +11,10 @@ use std::collections::HashMap;
 /// grow exponentially.
 const MOST_NODES: usize = 1 << 20;
 
-/// Replaces every call of a function of the model, but for those of domain `bitonnx`, which have
-/// kernels.
+/// Replaces every call of a function of the model, but for those that have kernels here.
 pub(super) fn inline(model: &mut ModelProto) -> Result<()> {
     let mut functions = std::mem::take(&mut model.functions);
-    functions.retain(|f| f.domain() != crate::runtime::DOMAIN);
+    functions.retain(|f| !crate::runtime::is_ours(f.domain(), f.name()));
     let opset = proto::opset(model);
     let Some(graph) = model.graph.as_mut().filter(|_| !functions.is_empty()) else { return Ok(()) };
     let mut inlining = Inlining { functions: &functions, opset, calls: Vec::new(), nodes: 0 };

@@ -14,10 +14,8 @@ pub(in crate::runtime) fn opset_of(node: &NodeProto) -> Option<i64> {
 
 /// Says which opset the node, and each node in graphs nested in it, is of.
 pub(super) fn set_opset(node: &mut NodeProto, opset: i64) {
-    node.metadata_props.push(StringStringEntryProto {
-        key: Some(OPSET.into()),
-        value: Some(opset.to_string()),
-    });
+    node.metadata_props
+        .push(StringStringEntryProto { key: Some(OPSET.into()), value: Some(opset.to_string()) });
     for graph in nested_graphs_mut(node) {
         graph.node.iter_mut().for_each(|n| set_opset(n, opset));
     }

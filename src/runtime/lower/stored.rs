@@ -10,24 +10,40 @@ use crate::{
     runtime::tensor,
 };
 use std::{collections::HashMap, sync::Arc};
-use tract_hir::internal::{Tensor, tensor0, tensor1};
+use tract_hir::internal::{Tensor, TractError, TractResult, tensor0, tensor1};
 
 /// Attributes that name an element type.
 const TYPES: [&str; 6] =
     ["to", "dtype", "output_dtype", "output_datatype", "stash_type", "softmax_precision"];
 
+/// A stored value.
+pub(in crate::runtime) enum Stored {
+    /// As the file has it: nothing is copied until a plan needs it.
+    File(TensorProto),
+    /// As tract has it.
+    Held(Arc<Tensor>),
+}
+
+impl Stored {
+    /// The value as tract holds it.
+    pub fn tensor(&self) -> TractResult<Arc<Tensor>> {
+        match self {
+            Stored::File(proto) => tensor::from_proto(proto).map(Arc::new),
+            Stored::Held(tensor) => Ok(tensor.clone()),
+        }
+    }
+}
+
 /// Takes initializers and `Constant` nodes out of the graph and the graphs nested in it.
-pub(super) fn take(graph: &mut GraphProto) -> Result<HashMap<String, Arc<Tensor>>> {
+pub(super) fn take(graph: &mut GraphProto) -> Result<HashMap<String, Stored>> {
     let mut stored = HashMap::new();
     take_from(graph, &mut stored)?;
     Ok(stored)
 }
 
-fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Arc<Tensor>>) -> Result<()> {
+fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Result<()> {
     for initializer in std::mem::take(&mut graph.initializer) {
-        let value = tensor::from_proto(&initializer)
-            .map_err(|e| unreadable(&format!("initializer `{}`", initializer.name()), &e))?;
-        stored.insert(initializer.name().to_owned(), Arc::new(value));
+        stored.insert(initializer.name().to_owned(), Stored::File(initializer));
     }
     graph.input.iter_mut().chain(&mut graph.output).for_each(widen_value);
     let mut nodes = Vec::with_capacity(graph.node.len());
@@ -35,9 +51,9 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Arc<Tensor>>) 
         for nested in nested_graphs_mut(&mut node) {
             take_from(nested, stored)?;
         }
-        match (constant(&node)?, node.output.first()) {
+        match (constant(&mut node)?, node.output.first()) {
             (Some(value), Some(name)) => {
-                stored.insert(name.clone(), Arc::new(value));
+                stored.insert(name.clone(), value);
             }
             _ => {
                 widen_attributes(&mut node)?;
@@ -50,24 +66,28 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Arc<Tensor>>) 
 }
 
 /// The value of a `Constant` node; `None` for other nodes.
-fn constant(node: &NodeProto) -> Result<Option<Tensor>> {
+fn constant(node: &mut NodeProto) -> Result<Option<Stored>> {
     if node.op_type() != "Constant" || !matches!(node.domain(), "" | "ai.onnx") {
         return Ok(None);
     }
     let floats = |a: &AttributeProto| tensor1(&a.floats);
-    let scalars: [(&str, &dyn Fn(&AttributeProto) -> Tensor); 4] = [
+    let numbers: [(&str, &dyn Fn(&AttributeProto) -> Tensor); 4] = [
         ("value_int", &|a| tensor0(a.i())),
         ("value_ints", &|a| tensor1(&a.ints)),
         ("value_float", &|a| tensor0(a.f())),
         ("value_floats", &floats),
     ];
-    if let Some(value) = scalars.iter().find_map(|(n, read)| attribute(node, n).map(read)) {
-        return Ok(Some(value));
+    if let Some(value) = numbers.iter().find_map(|(n, read)| attribute(node, n).map(read)) {
+        return Ok(Some(Stored::Held(Arc::new(value))));
     }
-    let what = || format!("constant `{}`", node_name(node));
-    match attribute(node, "value").and_then(|a| a.t.as_ref()) {
-        Some(value) => tensor::from_proto(value).map(Some).map_err(|e| unreadable(&what(), &e)),
-        None => Err(unreadable(&what(), &"it holds neither a dense tensor nor numbers")),
+    let value = node.attribute.iter_mut().find(|a| a.name() == "value");
+    match value.and_then(|a| a.t.take()) {
+        Some(value) => Ok(Some(Stored::File(value))),
+        None => Err(Error::new(
+            format!("constant `{}` can't be read", node_name(node)),
+            "it holds neither a dense tensor nor numbers",
+            "export the model with dense tensors of numbers",
+        )),
     }
 }
 
@@ -95,9 +115,12 @@ fn widen_attributes(node: &mut NodeProto) -> Result<()> {
 }
 
 fn widen(tensor: &TensorProto) -> Result<TensorProto> {
-    let failed = |e: &dyn std::fmt::Display| unreadable("a bfloat16 attribute", &e);
-    let value = tensor::from_proto(tensor).map_err(|e| failed(&e))?;
-    let value = value.to_plain_array_view::<f32>().map_err(|e| failed(&e))?;
+    let unreadable = |e: &TractError| {
+        let hint = "check the model with onnx.checker";
+        Error::new("a bfloat16 attribute can't be read", e.to_string(), hint)
+    };
+    let value = tensor::from_proto(tensor).map_err(|e| unreadable(&e))?;
+    let value = value.to_plain_array_view::<f32>().map_err(|e| unreadable(&e))?;
     Ok(TensorProto {
         name: tensor.name.clone(),
         dims: tensor.dims.clone(),
@@ -105,12 +128,4 @@ fn widen(tensor: &TensorProto) -> Result<TensorProto> {
         float_data: value.iter().copied().collect(),
         ..TensorProto::default()
     })
-}
-
-fn unreadable(what: &str, why: &dyn std::fmt::Display) -> Error {
-    Error::new(
-        format!("{what} can't be read"),
-        why.to_string(),
-        "export the model with dense tensors of standard types",
-    )
 }

@@ -143,7 +143,9 @@ pub(super) fn group_query(body: &mut Body) -> TractResult<Vec<String>> {
     body.no_inputs_from(11)?;
     let (heads, kv_heads) = (count(body, "num_heads")?, count(body, "kv_num_heads")?);
     let query = body.input(0)?.clone();
-    let [batch, seq, width] = query.shape[..] else { bail!("the query has shape {:?}", query.shape) };
+    let [batch, seq, width] = query.shape[..] else {
+        bail!("the query has shape {:?}", query.shape)
+    };
     let [q, k, v] = match [1, 2].map(|i| body.optional(i).cloned()) {
         [Some(key), Some(value)] => [query.name, key.name, value.name],
         _ => {
