@@ -4,7 +4,11 @@ mod cli;
 
 use bitonnx::Error;
 use clap::Parser as _;
-use cli::{Exit, Failure, args::Args, console::{Console, print_error}};
+use cli::{
+    Exit, Failure,
+    args::Args,
+    console::{Console, print_error},
+};
 use std::{io, process::ExitCode};
 
 fn main() -> ExitCode {

@@ -83,7 +83,10 @@ impl From<Output> for Ran {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));
         assert!(!stderr.contains("panicked"), "{stderr}");
-        assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "colours outside of a terminal");
+        assert!(
+            !stdout.contains('\x1b') && !stderr.contains('\x1b'),
+            "colours outside of a terminal"
+        );
         Ran { code: output.status.code(), stdout, stderr }
     }
 }
@@ -237,13 +240,16 @@ fn nothing_is_overwritten_without_the_word() {
     place.write("out.onnx", "not to be lost");
     place.write("report.json", "nor this");
     let before = place.files();
-    place.run(&["rewrite", "model.onnx", "-o", "out.onnx"]).assert_error(1, &["out.onnx", "--overwrite"]);
+    place
+        .run(&["rewrite", "model.onnx", "-o", "out.onnx"])
+        .assert_error(1, &["out.onnx", "--overwrite"]);
     place
         .run(&["rewrite", "model.onnx", "--report", "report.json"])
         .assert_error(1, &["report.json", "--overwrite"]);
     assert_eq!(place.files(), before);
 
-    let args = ["rewrite", "model.onnx", "-o", "out.onnx", "--report", "report.json", "--overwrite"];
+    let args =
+        ["rewrite", "model.onnx", "-o", "out.onnx", "--report", "report.json", "--overwrite"];
     place.run(&args).assert_done();
     let after = place.files();
     assert_ne!(after["out.onnx"], before["out.onnx"]);
@@ -290,10 +296,20 @@ fn nothing_to_rewrite_is_an_exit_code_of_its_own() {
     let place = Place::with("bert-ts14");
     place.run(&["rewrite", "model.onnx"]).assert_done();
     let before = place.files();
-    let ran = place.run(&["rewrite", "model.bit.onnx", "-o", "out.onnx", "--report", "report.json"]);
+    let ran =
+        place.run(&["rewrite", "model.bit.onnx", "-o", "out.onnx", "--report", "report.json"]);
     assert_eq!(ran.code, Some(3), "{}", ran.text());
     assert!(ran.stderr.contains("Nothing to rewrite in model.bit.onnx"));
-    let ran = place.run(&["rewrite", "model.onnx", "--exclude", ".", "-o", "out.onnx", "--format", "json"]);
+    let ran = place.run(&[
+        "rewrite",
+        "model.onnx",
+        "--exclude",
+        ".",
+        "-o",
+        "out.onnx",
+        "--format",
+        "json",
+    ]);
     assert_eq!(ran.code, Some(3));
     assert_report(&serde_json::from_str(&ran.stdout).unwrap(), "model.onnx");
     assert_eq!(place.files(), before);
@@ -315,8 +331,12 @@ fn the_last_filter_that_matches_decides() {
     let query = converted(&place, &["--exclude", ".", "--include", "query"]);
     assert!(!query.is_empty() && query.iter().all(|name| name.contains("query")), "{query:?}");
     assert!(query.len() < all.len());
-    assert_eq!(converted(&place, &["--include=query", "--exclude=layer.0", "--include=layer.0"]), all);
-    let ran = place.run(&["rewrite", "model.onnx", "--dry-run", "--include", "query", "--exclude", "."]);
+    assert_eq!(
+        converted(&place, &["--include=query", "--exclude=layer.0", "--include=layer.0"]),
+        all
+    );
+    let ran =
+        place.run(&["rewrite", "model.onnx", "--dry-run", "--include", "query", "--exclude", "."]);
     assert_eq!(ran.code, Some(3));
 }
 
@@ -345,10 +365,12 @@ fn options_come_from_a_file_and_the_command_line_wins() {
     let query = converted(&place, &["--config", "bitonnx.toml"]);
     assert!(query.iter().all(|name| name.contains("query")), "{query:?}");
 
-    let report = place.json(&[&dry[..], &["--granularity", "tensor", "--include", "nowhere"]].concat());
+    let report =
+        place.json(&[&dry[..], &["--granularity", "tensor", "--include", "nowhere"]].concat());
     assert_eq!(report["options"]["granularity"], "tensor");
     assert!(report["warnings"][0].as_str().unwrap().contains("nowhere"));
-    let key = converted(&place, &["--config", "bitonnx.toml", "--include", "key", "--exclude", "query"]);
+    let key =
+        converted(&place, &["--config", "bitonnx.toml", "--include", "key", "--exclude", "query"]);
     assert!(!key.is_empty() && key.iter().all(|name| name.contains("key")), "{key:?}");
 }
 
@@ -384,7 +406,9 @@ fn files_that_are_no_models_are_errors() {
     place.write("noise.onnx", noise);
     place.write("text.onnx", "not a model\n");
     place.write("truncated.onnx", &whole[..whole.len() / 2]);
-    for file in ["missing.onnx", "folder", "empty.onnx", "noise.onnx", "text.onnx", "truncated.onnx"] {
+    for file in
+        ["missing.onnx", "folder", "empty.onnx", "noise.onnx", "text.onnx", "truncated.onnx"]
+    {
         for command in ["inspect", "rewrite", "show"] {
             place.run(&[command, file]).assert_error(1, &[file]);
         }
@@ -441,9 +465,19 @@ fn a_kill_leaves_the_old_file_or_the_new_one() {
 #[test]
 fn a_reader_that_has_read_enough_is_no_error() {
     let place = Place::with("bert-ts14");
-    for args in [&["show", "model.onnx"][..], &["inspect", "model.onnx"], &["completions", "bash"], &["kernels"]] {
-        let mut child =
-            place.command(args).arg("-q").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for args in [
+        &["show", "model.onnx"][..],
+        &["inspect", "model.onnx"],
+        &["completions", "bash"],
+        &["kernels"],
+    ] {
+        let mut child = place
+            .command(args)
+            .arg("-q")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         drop(child.stdout.take());
         let ran = Ran::from(child.wait_with_output().unwrap());
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{args:?}");
@@ -471,7 +505,10 @@ fn wrong_usage_is_exit_2() {
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}: {}", ran.stderr);
     }
     place.run(&["--help"]).assert_done();
-    assert_eq!(place.run(&["--version"]).stdout, format!("bitonnx {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        place.run(&["--version"]).stdout,
+        format!("bitonnx {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]
@@ -492,7 +529,7 @@ fn explain_names_the_rule() {
 #[test]
 fn explain_names_the_nearest_rule_and_what_stopped_it() {
     let place = Place::with("bert-ts14");
-    let scores = "/bert/encoder/layer.0/attention/self/MatMul";
+    let scores = "/encoder/layer.0/attention/self/MatMul";
     let ran = place.run(&["explain", "model.onnx", scores]);
     ran.assert_done();
     assert_snapshot!("explain_miss", ran.text());
@@ -514,9 +551,9 @@ fn explain_says_why_a_rule_refuses() {
 fn explain_suggests_names() {
     let place = Place::with("bert-ts14");
     let ran = place.run(&["explain", "model.onnx", "layer.1/attention/self/query/MatMul"]);
-    ran.assert_error(1, &["/bert/encoder/layer.1/attention/self/query/MatMul"]);
-    let ran = place.run(&["explain", "model.onnx", "/bert/encoder/layer.1/attention/self/qeury/MatMul"]);
-    ran.assert_error(1, &["/bert/encoder/layer.1/attention/self/query/MatMul"]);
+    ran.assert_error(1, &["/encoder/layer.1/attention/self/query/MatMul"]);
+    let ran = place.run(&["explain", "model.onnx", "/encoder/layer.1/attention/self/qeury/MatMul"]);
+    ran.assert_error(1, &["/encoder/layer.1/attention/self/query/MatMul"]);
     assert_snapshot!("error_node", ran.text());
 }
 
@@ -527,14 +564,19 @@ fn show_prints_a_model_and_a_difference() {
     short.assert_done();
     let full = place.run(&["show", "model.onnx", "--full"]);
     assert!(full.stdout.len() > 10 * short.stdout.len());
-    assert_eq!(place.json(&["show", "model.onnx"])["text"].as_str().unwrap().trim_end(), short.stdout.trim_end());
+    assert_eq!(
+        place.json(&["show", "model.onnx"])["text"].as_str().unwrap().trim_end(),
+        short.stdout.trim_end()
+    );
 
     let ran = place.run(&["show", "model.onnx", "model.onnx"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
     place.run(&["rewrite", "model.onnx"]).assert_done();
     let ran = place.run(&["show", "model.onnx", "model.bit.onnx"]);
     ran.assert_done();
-    assert!(ran.stdout.lines().any(|line| line.starts_with('+') && line.contains("bitonnx.BitLinear")));
+    assert!(
+        ran.stdout.lines().any(|line| line.starts_with('+') && line.contains("bitonnx.BitLinear"))
+    );
     assert!(ran.stdout.lines().any(|line| line.starts_with('-') && line.contains("MatMul")));
     assert_eq!(place.json(&["show", "model.onnx", "model.bit.onnx"])["same"], false);
 }
@@ -546,7 +588,9 @@ fn kernels_end_with_the_scalar_one() {
     let available = kernels["available"].as_array().unwrap();
     assert_eq!(available.last().unwrap(), "scalar");
     assert_eq!(kernels["chosen"], available[0]);
-    let run = |kernel: &str| Ran::from(place.command(&["kernels"]).env("BITONNX_KERNEL", kernel).output().unwrap());
+    let run = |kernel: &str| {
+        Ran::from(place.command(&["kernels"]).env("BITONNX_KERNEL", kernel).output().unwrap())
+    };
     assert!(run("scalar").stdout.contains("scalar  chosen"));
     run("neon9").assert_error(1, &["neon9", "scalar"]);
 }
@@ -575,9 +619,12 @@ mod run {
     #[test]
     fn random_inputs_give_outputs_and_times() {
         let place = Place::with("bert-ts14");
-        let args = ["run", "model.onnx", "--random", "--seed", "7", "--dim", "batch=2", "--dim", "seq=5"];
+        let args =
+            ["run", "model.onnx", "--random", "--seed", "7", "--dim", "batch=2", "--dim", "seq=5"];
         let json = place.json(&[&args[..], &["--threads", "1", "--output", "out.npz"]].concat());
-        let shape = |v: &Value| v["shape"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap()).collect();
+        let shape = |v: &Value| {
+            v["shape"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap()).collect()
+        };
         let shapes: Vec<Vec<u64>> = json["inputs"].as_array().unwrap().iter().map(shape).collect();
         assert_eq!(shapes, vec![vec![2, 5]; json["inputs"].as_array().unwrap().len()]);
         assert_eq!(json["inputs"][0]["name"], "input_ids");
@@ -595,7 +642,9 @@ mod run {
 
         // The same seed gives the same inputs, and so the same file.
         let first = fs::read(place.path("out.npz")).unwrap();
-        place.run(&[&args[..], &["--threads", "1", "--output", "again.npz"]].concat()).assert_done();
+        place
+            .run(&[&args[..], &["--threads", "1", "--output", "again.npz"]].concat())
+            .assert_done();
         assert_eq!(fs::read(place.path("again.npz")).unwrap(), first);
         let ran = place.run(&["run", "model.onnx", "--input", "out.npz"]);
         ran.assert_error(1, &["model.onnx", "no input"]);
@@ -604,10 +653,21 @@ mod run {
     #[test]
     fn repeats_are_timed() {
         let place = Place::with("bert-ts14");
-        let args = ["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=3", "--repeat", "4"];
+        let args = [
+            "run",
+            "model.onnx",
+            "--random",
+            "--dim",
+            "batch=1",
+            "--dim",
+            "seq=3",
+            "--repeat",
+            "4",
+        ];
         let json = place.json(&args);
         assert_eq!(json["repeat"], 4);
-        let [min, median, max] = ["min_ms", "median_ms", "max_ms"].map(|k| json[k].as_f64().unwrap());
+        let [min, median, max] =
+            ["min_ms", "median_ms", "max_ms"].map(|k| json[k].as_f64().unwrap());
         assert!(0.0 < min && min <= median && median <= max);
         let text = place.run(&args).stdout;
         assert!(text.contains("4 more: min"), "{text}");
@@ -619,14 +679,34 @@ mod run {
         let ran = place.run(&["run", "model.onnx", "--random", "--dim", "seq=4"]);
         ran.assert_error(1, &["`batch`", "--dim 'batch=1'"]);
         assert_snapshot!("error_dimensions", place.run(&["run", "model.onnx", "--random"]).text());
-        let args = ["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=4", "--dim", "sequence=4"];
+        let args = [
+            "run",
+            "model.onnx",
+            "--random",
+            "--dim",
+            "batch=1",
+            "--dim",
+            "seq=4",
+            "--dim",
+            "sequence=4",
+        ];
         place.run(&args).assert_error(1, &["sequence", "`seq`"]);
     }
 
     #[test]
     fn inputs_are_never_overwritten() {
         let place = Place::with("bert-ts14");
-        let args = ["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=3", "--output", "model.onnx"];
+        let args = [
+            "run",
+            "model.onnx",
+            "--random",
+            "--dim",
+            "batch=1",
+            "--dim",
+            "seq=3",
+            "--output",
+            "model.onnx",
+        ];
         place.run(&args).assert_error(1, &["model.onnx can't be written"]);
     }
 
@@ -635,7 +715,15 @@ mod run {
         let place = Place::with("gpt2-kv-optimum");
         for past in ["0", "3"] {
             let past = format!("past_sequence_length={past}");
-            let args = ["run", "model.onnx", "--random", "--dim", "batch_size=1", "--dim", "sequence_length=2"];
+            let args = [
+                "run",
+                "model.onnx",
+                "--random",
+                "--dim",
+                "batch_size=1",
+                "--dim",
+                "sequence_length=2",
+            ];
             let json = place.json(&[&args[..], &["--dim", &past]].concat());
             assert_eq!(json["outputs"][0]["name"], "logits");
         }

@@ -2,9 +2,7 @@
 
 use super::config::{External, Granularity, Subln};
 use bitonnx::rewrite::Filter;
-use clap::{
-    Arg, ArgAction, ArgMatches, Command, FromArgMatches, Parser, Subcommand, ValueEnum,
-};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::{num::NonZeroUsize, path::PathBuf};
 
 /// Turn an exported ONNX transformer into a 1.58-bit one, and run it.
@@ -162,7 +160,9 @@ impl FromArgMatches for Filters {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: bitonnx run model.onnx --random --dim batch=1 --dim seq=16 --repeat 20")]
+#[command(
+    after_help = "Example: bitonnx run model.onnx --random --dim batch=1 --dim seq=16 --repeat 20"
+)]
 #[cfg_attr(not(feature = "runtime"), allow(dead_code, reason = "nothing reads them without it"))]
 pub struct Run {
     /// The ONNX file

@@ -13,16 +13,24 @@ use bitonnx::{
     report::{Action, Entry},
     rewrite::{Explanation, Options, Outcome, explain},
 };
-use serde_json::json;
+use serde::Serialize;
 use std::io::{self, Write};
+
+/// What `explain` prints for programs.
+#[derive(Serialize)]
+struct Explanations {
+    model: String,
+    explanations: Vec<Explanation>,
+}
 
 /// Prints which rule matches the node, or which comes nearest and what stops it.
 pub fn run(args: &Explain, console: &mut Console) -> Result<Exit, Failure> {
     let model = proto::load(&args.model)?;
-    let found = explain(&model, &args.node, &Options::default()).map_err(|e| in_file(&args.model, &e))?;
+    let found =
+        explain(&model, &args.node, &Options::default()).map_err(|e| in_file(&args.model, &e))?;
     if console.json() {
         let model = args.model.display().to_string();
-        console.print_json(&json!({ "model": model, "explanations": found }))?;
+        console.print_json(&Explanations { model, explanations: found })?;
         return Ok(Exit::Done);
     }
     for (i, explanation) in found.iter().enumerate() {
@@ -42,7 +50,12 @@ fn print(explanation: &Explanation, name_graph: bool, out: &mut dyn Write) -> io
     writeln!(out, "{BOLD}{node}{BOLD:#} ({op}){place}")?;
     match (outcome, projection) {
         (Outcome::Part, Some(entry)) => {
-            writeln!(out, "belongs to the projection {}, which {}: {why}", entry.node, becomes(entry))?;
+            writeln!(
+                out,
+                "belongs to the projection {}, which {}: {why}",
+                entry.node,
+                becomes(entry)
+            )?;
         }
         (_, Some(entry)) => writeln!(out, "{}: {why}", becomes(entry))?,
         (_, None) => writeln!(out, "no rule takes it: {why}")?,

@@ -1,6 +1,10 @@
 //! `kernels`: what BitLinears are computed with.
 
-use super::{Exit, Failure, console::Console, table::{Align, Table}};
+use super::{
+    Exit, Failure,
+    console::Console,
+    table::{Align, Table},
+};
 use anstyle::Style;
 use bitonnx::{
     Error,

@@ -9,10 +9,10 @@ mod files;
 mod inspect;
 mod kernels;
 mod progress;
-mod report;
-mod rewrite;
 #[cfg(feature = "runtime")]
 mod random;
+mod report;
+mod rewrite;
 #[cfg(feature = "runtime")]
 mod run;
 mod show;

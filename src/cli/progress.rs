@@ -26,8 +26,7 @@ impl Progress {
         if !self.watched || self.began.elapsed() < PATIENCE {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| bar(self.what));
-        bar.set_length(total);
+        let bar = self.bar.get_or_insert_with(|| bar(self.what, total));
         bar.set_position(done);
     }
 }
@@ -40,12 +39,12 @@ impl Drop for Progress {
     }
 }
 
-fn bar(what: &'static str) -> ProgressBar {
+fn bar(what: &'static str, total: u64) -> ProgressBar {
     let template = "{prefix:>12} [{bar:30}] {bytes} of {total_bytes}";
     let style = ProgressStyle::with_template(template)
         .map(|style| style.progress_chars("=> "))
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar.set_prefix(what);
     bar

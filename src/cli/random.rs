@@ -86,7 +86,8 @@ pub fn inputs(
         let named = wanted.iter().zip(&shapes).filter(|(v, _)| v.name.contains(word));
         named.filter_map(|(_, shape)| shape.last()).max().copied()
     };
-    let past = longest("mask").zip(longest("position")).map_or(0, |(all, new)| all.saturating_sub(new));
+    let past =
+        longest("mask").zip(longest("position")).map_or(0, |(all, new)| all.saturating_sub(new));
     wanted
         .iter()
         .zip(&shapes)
@@ -147,7 +148,8 @@ fn shapes(values: &[&Value], dims: &[(String, usize)]) -> Result<Vec<Vec<usize>>
             "leave it out, or correct its name",
         ));
     }
-    let missing: Vec<&String> = known.iter().filter(|name| !sizes.contains_key(name.as_str())).collect();
+    let missing: Vec<&String> =
+        known.iter().filter(|name| !sizes.contains_key(name.as_str())).collect();
     if !missing.is_empty() {
         let example = missing.iter().map(|name| format!("--dim '{name}={}'", example(name)));
         return Err(Error::new(
@@ -238,7 +240,8 @@ where
             "give its dimensions smaller sizes",
         )
     };
-    let count = shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size)).ok_or_else(too_large)?;
+    let count =
+        shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size)).ok_or_else(too_large)?;
     let mut elements = Vec::new();
     elements.try_reserve_exact(count).map_err(|_| too_large())?;
     elements.extend(std::iter::from_fn(next).take(count));

@@ -12,7 +12,8 @@ use std::{collections::HashSet, io};
 pub fn print_all(report: &Report, console: &mut Console) -> io::Result<()> {
     if !report.projections.is_empty() {
         let width = console.width();
-        if console.verbose() { details(report) } else { list(report) }.write(console.out(), width)?;
+        if console.verbose() { details(report) } else { list(report) }
+            .write(console.out(), width)?;
         writeln!(console.out())?;
     }
     print_sum(report, console)
@@ -111,7 +112,7 @@ fn details(report: &Report) -> Table {
             entry.tied.clone().unwrap_or_default(),
             entry.rule.clone(),
             if converted { size(entry.bytes_after) } else { "no".into() },
-            entry.scale.map_or(String::new(), |s| format!("{s:.4e}")),
+            entry.scale.map_or(String::new(), |s| format!("{s:.5}")),
             entry.zeros.map_or(String::new(), |z| format!("{:.1} %", 100.0 * z)),
             why(entry).to_owned(),
         ];

@@ -5,7 +5,7 @@ use super::{
     args::Rewrite,
     config,
     console::Console,
-    files::{same_file, in_file},
+    files::{in_file, same_file},
     progress::Progress,
     report,
     table::size,
@@ -74,7 +74,8 @@ fn nothing(report: &Report, console: &mut Console) -> Result<Exit, Failure> {
         0 => "it multiplies no activation with a constant matrix",
         _ => "each of its projections is kept, for the reason given with it",
     };
-    console.say(format_args!("Nothing to rewrite in {}: {why}. Nothing was written.", report.model));
+    console
+        .say(format_args!("Nothing to rewrite in {}: {why}. Nothing was written.", report.model));
     Ok(Exit::NothingToRewrite)
 }
 

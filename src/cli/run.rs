@@ -61,7 +61,8 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
     check_output(args)?;
     let kernel = kernels::chosen()?.name();
     let given = args.input.as_deref().map(npz::read).transpose()?;
-    let threads = args.threads.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let threads =
+        args.threads.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
 
     let (model, reading) = timed(|| proto::load(&args.model))?;
     let limits = random::Limits::of(&model);
@@ -105,11 +106,13 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
 fn check_output(args: &Run) -> Result<()> {
     let read = [Some(&args.model), args.input.as_ref()];
     match &args.output {
-        Some(out) if read.into_iter().flatten().any(|path| same_file(path, out)) => Err(Error::new(
-            format!("{} can't be written", out.display()),
-            "this very command reads it",
-            "write the outputs to another file",
-        )),
+        Some(out) if read.into_iter().flatten().any(|path| same_file(path, out)) => {
+            Err(Error::new(
+                format!("{} can't be written", out.display()),
+                "this very command reads it",
+                "write the outputs to another file",
+            ))
+        }
         _ => Ok(()),
     }
 }
@@ -149,7 +152,8 @@ fn peak_bytes() -> Option<u64> {
 fn print(outcome: &Outcome, console: &mut Console) -> std::io::Result<()> {
     let width = console.width();
     for (title, values) in [("INPUT", &outcome.inputs), ("OUTPUT", &outcome.outputs)] {
-        let mut table = Table::new([(title, Align::Left), ("TYPE", Align::Left), ("SHAPE", Align::Left)]);
+        let mut table =
+            Table::new([(title, Align::Left), ("TYPE", Align::Left), ("SHAPE", Align::Left)]);
         for value in values {
             let cells = [value.name.clone(), value.dtype.to_owned(), format!("{:?}", value.shape)];
             table.row(Style::new(), cells);
@@ -160,7 +164,8 @@ fn print(outcome: &Outcome, console: &mut Console) -> std::io::Result<()> {
     let out = console.out();
     writeln!(out, "loaded in {:.1} ms, first run {:.3} ms", outcome.load_ms, outcome.first_ms)?;
     if let Some(r) = &outcome.repeated {
-        let times = format!("min {:.3} ms, median {:.3} ms, max {:.3} ms", r.min_ms, r.median_ms, r.max_ms);
+        let times =
+            format!("min {:.3} ms, median {:.3} ms, max {:.3} ms", r.min_ms, r.median_ms, r.max_ms);
         writeln!(out, "{} more: {times}", r.repeat)?;
     }
     let threads = if outcome.threads == 1 { "thread" } else { "threads" };

@@ -36,7 +36,9 @@ fn compare(args: &Show, other: &Path, console: &mut Console) -> Result<Exit, Fai
     let same = diff.is_empty();
     let diff = if args.full { diff } else { diff.folded(CONTEXT) }.to_string();
     if console.json() {
-        console.print_json(&json!({ "model": args.model, "other": other, "same": same, "diff": diff }))?;
+        console.print_json(
+            &json!({ "model": args.model, "other": other, "same": same, "diff": diff }),
+        )?;
         return Ok(Exit::Done);
     }
     if same {

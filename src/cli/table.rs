@@ -26,6 +26,9 @@ const GAP: &str = "  ";
 /// Names are not shortened below this.
 const LEAST_NAME: usize = 24;
 
+/// So much of the last column must fit: it may hold sentences, which wrap.
+const LAST_SHOWN: usize = 12;
+
 impl Table {
     /// An empty table.
     pub fn new<const N: usize>(columns: [(&'static str, Align); N]) -> Self {
@@ -52,12 +55,13 @@ impl Table {
     }
 
     fn shorten_names(&mut self, width: Option<usize>) {
-        let (Some(width), Some((names, others))) = (width, self.widths().split_first().map(|(n, o)| (*n, o.to_vec())))
-        else {
-            return;
-        };
-        let total = names + others.iter().map(|w| GAP.len() + w).sum::<usize>();
-        let room = names.saturating_sub(total.saturating_sub(width)).max(LEAST_NAME);
+        let mut widths = self.widths();
+        if let Some(last) = widths.last_mut() {
+            *last = LAST_SHOWN.min(*last);
+        }
+        let total = widths.iter().map(|w| GAP.len() + w).sum::<usize>() - GAP.len();
+        let excess = width.map_or(0, |width| total.saturating_sub(width));
+        let room = widths[0].saturating_sub(excess).max(LEAST_NAME);
         for name in self.rows.iter_mut().filter_map(|(_, cells)| cells.first_mut()) {
             *name = shorten(name, room);
         }
@@ -71,7 +75,13 @@ impl Table {
         self.columns.iter().enumerate().map(width).collect()
     }
 
-    fn line(&self, out: &mut dyn Write, style: Style, cells: &[&str], widths: &[usize]) -> io::Result<()> {
+    fn line(
+        &self,
+        out: &mut dyn Write,
+        style: Style,
+        cells: &[&str],
+        widths: &[usize],
+    ) -> io::Result<()> {
         let mut text = String::new();
         for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
             if !text.is_empty() {
@@ -140,6 +150,20 @@ mod tests {
         assert_eq!(shorten("abcdefghij", 10), "abcdefghij");
         assert_eq!(shorten("abcdefghijk", 10), "abcd…ghijk");
         assert_eq!(shorten("äöüäöüäöüäö", 5), "äö…äö");
+    }
+
+    #[test]
+    fn names_give_way_to_a_narrow_terminal() {
+        let mut table = Table::new([("NAME", Align::Left), ("WHY", Align::Left)]);
+        table.row(Style::new(), ["n".repeat(50), "to 1.0 KiB".into()]);
+        table.row(Style::new(), ["m".repeat(20), "no: a sentence that wraps".into()]);
+        let mut text = Vec::new();
+        table.write(&mut anstream::StripStream::new(&mut text), Some(50)).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        // 36 + 2 + 12 columns.
+        assert_eq!(lines[1], format!("{}…{}  to 1.0 KiB", "n".repeat(17), "n".repeat(18)));
+        assert_eq!(lines[2], format!("{}{}no: a sentence that wraps", "m".repeat(20), " ".repeat(18)));
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Temporary {
             #[cfg(target_os = "linux")]
             Temporary::Unnamed(file) => {
                 let mut builder = tempfile::Builder::new();
-                let named = builder.prefix(PREFIX).make_in(folder, |name| linux::link(&file, name))?;
+                let named =
+                    builder.prefix(PREFIX).make_in(folder, |name| linux::link(&file, name))?;
                 Ok(named.into_temp_path().persist(path)?)
             }
             Temporary::Named(file) => Ok(file.persist(path).map(drop)?),
@@ -99,7 +100,8 @@ mod linux {
     /// A file without a name, where the file system has such.
     pub fn unnamed(folder: &Path) -> Option<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)?;
+        let file =
+            rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)?;
         descriptor(&file).exists().then_some(file)
     }
 

@@ -131,7 +131,9 @@ fn data_path(model: &ModelProto, path: &Path) -> Result<PathBuf> {
 
 /// The data files that the model now at `path` reads, of those that [`save`] names.
 fn data_files(path: &Path) -> Vec<PathBuf> {
-    let Ok(model) = super::map(path).and_then(|bytes| super::decode(bytes, "")) else { return Vec::new() };
+    let Ok(model) = super::map(path).and_then(|bytes| super::decode(bytes, "")) else {
+        return Vec::new();
+    };
     let prefix = path.file_name().map(|n| format!("{}.", n.to_string_lossy())).unwrap_or_default();
     let tensors = model.graph.iter().flat_map(|g| &g.initializer);
     let mut names: Vec<&str> = tensors

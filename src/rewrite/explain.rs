@@ -70,7 +70,11 @@ pub struct RuleText {
 /// When the model is broken or has no such node; the hint then names those that come near.
 pub fn explain(model: &ModelProto, name: &str, options: &Options) -> Result<Vec<Explanation>> {
     graph::check(model).map_err(|why| {
-        Error::new("the model can't be explained", why, "check it with onnx.checker and export it again")
+        Error::new(
+            "the model can't be explained",
+            why,
+            "check it with onnx.checker and export it again",
+        )
     })?;
     let recipe = rules::recipe();
     let graphs = survey(model, &recipe);
@@ -121,7 +125,8 @@ impl Search<'_> {
     }
 
     fn means(&self, node: &NodeProto) -> bool {
-        !self.name.is_empty() && (node.name() == self.name || node.output.iter().any(|o| o == self.name))
+        !self.name.is_empty()
+            && (node.name() == self.name || node.output.iter().any(|o| o == self.name))
     }
 
     fn matched(&self, view: &View, id: NodeId, site: &Site, decision: &Decision) -> Explanation {
@@ -185,7 +190,10 @@ fn unknown(model: &ModelProto, name: &str) -> Error {
     };
     Error::new(
         format!("there is no node `{name}`"),
-        format!("none of the model's {} nodes has that name or makes a value of that name", labels.len()),
+        format!(
+            "none of the model's {} nodes has that name or makes a value of that name",
+            labels.len()
+        ),
         hint,
     )
 }

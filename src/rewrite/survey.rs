@@ -260,7 +260,8 @@ pub(super) fn nearest<'r>(view: &View, constants: &Constants, rules: &'r [Rule],
             _ => None,
         }
     });
-    let furthest = misses.reduce(|best, next| if next.1.matched > best.1.matched { next } else { best });
+    // Of rules that come equally far the last is the plainest.
+    let furthest = misses.max_by_key(|(_, miss)| miss.matched);
     match furthest {
         Some((rule, Miss { why, .. })) => Nearest { rule: Some(rule), why },
         None => Nearest { rule: None, why: format!("no rule starts at {}", qualified(node)) },
