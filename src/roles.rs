@@ -17,6 +17,10 @@ use std::fmt;
 use wires::Wires;
 
 /// One projection: a node that multiplies an activation with a constant weight.
+///
+/// Quantisers and scales around the product may lie inside or outside: `input` can be the value before
+/// a fake quantisation or after it, `output` before a dequantising `Mul` or after it. An operator that
+/// multiplies with its weights inside (`com.microsoft::Attention`) is a site as well.
 #[derive(Debug, Clone)]
 pub struct Site<'m> {
     /// The node that multiplies.
