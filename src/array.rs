@@ -57,8 +57,8 @@ pub(crate) use for_any;
 impl Array {
     /// The elements of a stored tensor.
     ///
-    /// Integers of two and four bits come back as `I8` and `U8`. `None` for strings, eight-bit floats
-    /// and complex numbers, for more than 64 axes, and where data and dimensions do not fit each other.
+    /// Integers of two and four bits come back as `I8` and `U8`. `None` for strings, eight-bit
+    /// floats and complex numbers, for more than 64 axes, and where data and dimensions disagree.
     pub fn from_tensor(tensor: &TensorProto) -> Option<Array> {
         use DataType::*;
         let bytes = raw_bytes(tensor)?;
@@ -90,7 +90,8 @@ impl Array {
         }
     }
 
-    /// Elements in row-major order; `None` where their number does not fit the shape, and for more than 64 axes.
+    /// Elements in row-major order; `None` where their number does not fit the shape, and for more
+    /// than 64 axes.
     pub fn from_vec<T: Element>(shape: &[usize], elements: Vec<T>) -> Option<Array> {
         if shape.len() > MAX_RANK {
             return None;
@@ -161,8 +162,8 @@ impl Array {
         }
     }
 
-    /// The elements in another type, as ONNX's `Cast` converts them: floats to integers are truncated,
-    /// integers wrap, what is too long for a float is rounded half to even.
+    /// The elements in another type, as ONNX's `Cast` converts them: floats are truncated to
+    /// integers, integers wrap, what is too long for a float is rounded half to even.
     ///
     /// `None` for a type that no variant has.
     pub fn cast(self, to: DataType) -> Option<Array> {
@@ -279,7 +280,7 @@ macro_rules! element {
 macro_rules! integer {
     ($type:ident, $variant:ident, $dtype:ident) => {
         element!($type, $variant, $dtype, |value| Wide::Int(value as i64), |wide| match wide {
-            // Through i64, so that what a narrow integer can't hold wraps as it does in ONNX Runtime.
+            // Through i64: what a narrow integer can't hold wraps, as in ONNX Runtime.
             Wide::Float(value) => value as i64 as $type,
             Wide::Int(value) => value as $type,
             Wide::Uint(value) => value as $type,

@@ -11,7 +11,8 @@ use ndarray::Array2;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// `constants/cases.onnx` holds nodes over initializers and what ONNX Runtime made of each; see `cases.py` beside it.
+/// `constants/cases.onnx` holds nodes over initializers and what ONNX Runtime made of each; see
+/// `cases.py` beside it.
 #[test]
 fn operators_compute_what_onnx_runtime_does() {
     let model = proto::load(Path::new("tests/constants/cases.onnx")).unwrap();
@@ -35,8 +36,8 @@ fn operators_compute_what_onnx_runtime_does() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// ONNX Runtime has approximations of its own for these, and sums in another order; its `Range` adds up where ONNX's
-/// definition multiplies.
+/// ONNX Runtime has approximations of its own for these, and sums in another order; its `Range`
+/// adds up where ONNX's definition multiplies.
 fn tolerance(output: &str) -> f64 {
     let operator = output.split(':').next().unwrap();
     let inexact = operator.starts_with("Reduce")
@@ -65,7 +66,7 @@ fn doubles(array: &Array) -> Vec<f64> {
     }
 }
 
-/// The fixtures' weights, quantised and packed by PyTorch, against the codes and scales that PyTorch had.
+/// The fixtures' weights, quantised and packed by PyTorch, against the codes and scales it had.
 #[test]
 fn weights_trained_with_bit_linear_come_out_ternary() {
     let mut weights = 0;
@@ -521,6 +522,33 @@ fn refused(graph: &GraphProto) {
         why.starts_with(graph.node[0].op_type()) || why.starts_with("`in0` can't be read"),
         "{why}"
     );
+}
+
+#[test]
+fn values_that_are_all_needed_at_once_may_not_exceed_the_memory() {
+    let copies: Vec<String> = (0..200).map(|i| format!("copy{i}")).collect();
+    let mut nodes: Vec<NodeProto> = copies.iter().map(|copy| node("Abs", &["w"], copy)).collect();
+    nodes.push(node("Max", &copies.iter().map(String::as_str).collect::<Vec<_>>(), "y"));
+    let graph = graph(&nodes, &[floats("w", &[1 << 17], &[1.0; 1 << 17])], &[]);
+    let view = View::new(&graph);
+    let why = Constants::new(&view).value("y").unwrap_err().to_string();
+    assert!(why.ends_with("too much memory for this model"), "{why}");
+}
+
+#[test]
+fn a_scalar_is_found_without_reading_matrices() {
+    let graph = graph(
+        &[
+            node("Constant", &[], "c").with("value_float", 2.0),
+            node("Mul", &["c", "one"], "product"),
+        ],
+        &[floats("one", &[1, 1], &[1.5]), floats("two", &[2], &[1.0, 2.0])],
+        &["x"],
+    );
+    let view = View::new(&graph);
+    let constants = Constants::new(&view);
+    let found = ["c", "one", "product", "two", "x"].map(|value| constants.scalar(value));
+    assert_eq!(found, [Some(2.0), Some(1.5), Some(3.0), None, None]);
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! The values that a graph's constant expressions have.
 //!
 //! A weight need not be stored as the product reads it: exporters leave transposes, casts, unpacking
-//! of codes and whole quantisers between the initializer and the `MatMul`. [`Constants`] says which values
-//! depend on stored tensors alone, and computes them as ONNX defines the operators.
+//! of codes and whole quantisers between the initializer and the `MatMul`. [`Constants`] says which
+//! values depend on stored tensors alone, and computes them as ONNX defines the operators.
 
 mod call;
 mod elementwise;
 mod layout;
+mod live;
 mod matrix;
+mod number;
 mod operators;
 mod quantize;
 mod reduce;
@@ -16,8 +18,9 @@ pub use matrix::Matrix;
 
 use super::view::{NodeId, View};
 use crate::array::Array;
-use crate::proto::{NodeProto, TensorProto};
+use crate::proto::{NodeProto, TensorProto, element_count};
 use call::{Call, Limit};
+use live::{Key, Live};
 use operators::Operator;
 use prost::Message as _;
 use std::collections::{HashMap, HashSet};
@@ -74,7 +77,9 @@ pub struct Expression<'m> {
     pub nodes: Vec<&'m NodeProto>,
 }
 
-/// Why a value is not a constant, or could not be computed. `Display` gives a sentence without a full stop.
+/// Why a value is not a constant, or could not be computed.
+///
+/// `Display` gives a sentence without a full stop that names the culprit: a value, or a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotConstant {
     culprit: String,
@@ -94,8 +99,8 @@ impl<'v, 'm> Constants<'v, 'm> {
 
     /// Whether the value depends on stored tensors alone, by operators that the evaluator knows.
     ///
-    /// Computes nothing. [`value`](Self::value) may still refuse: for shapes or types that do not fit,
-    /// for example.
+    /// Computes nothing. [`value`](Self::value) may still refuse, for shapes or types that do not
+    /// fit, for example.
     pub fn is_constant(&self, value: &str) -> bool {
         self.check(value).is_ok()
     }
@@ -107,12 +112,21 @@ impl<'v, 'm> Constants<'v, 'm> {
 
     /// The value, computed as ONNX defines it, each operation in the element type itself.
     ///
-    /// `f16` and `bf16` are computed in `f32` and rounded once after each node; sums are accumulated in
-    /// `f64`. Intermediate results are freed as soon as nothing else needs them.
+    /// `f16` and `bf16` are computed in `f32` and rounded once after each node; sums are accumulated
+    /// in `f64`. Intermediate results are freed as soon as nothing else needs them. What would take
+    /// more than 16 GiB or 64 times the model's own size at once is refused.
     pub fn value(&self, value: &str) -> Result<Array, NotConstant> {
         let origin = self.origin(0, value)?;
         self.verdict(origin)?;
         self.known(origin)
+    }
+
+    /// The one element of a value, however many axes it has; a stored tensor of more is not read.
+    pub fn scalar(&self, value: &str) -> Option<f64> {
+        match self.origin(0, value).ok()? {
+            Origin::Stored(tensor) if element_count(tensor) != Some(1) => None,
+            _ => self.value(value).ok()?.scalar(),
+        }
     }
 
     /// The stored tensors and nodes that the value is computed from.
@@ -145,7 +159,7 @@ impl<'v, 'm> Constants<'v, 'm> {
         self.scopes[place.depth].node(place.node)
     }
 
-    /// Where a name that is read `depth` graphs further out comes from.
+    /// Where a value comes from that a node `depth` graphs further out reads.
     fn origin(&self, depth: usize, name: &str) -> Result<Origin<'m>, NotConstant> {
         for (depth, view) in self.scopes.iter().enumerate().skip(depth) {
             if view.is_input(name) {
@@ -189,8 +203,9 @@ impl<'v, 'm> Constants<'v, 'm> {
         Ok(order)
     }
 
-    /// Walks from a node to all that it needs, except for what is skipped, and puts each into `order` after what it
-    /// reads. After an error, `waiting` holds the nodes that depend on the culprit, each with reads not followed yet.
+    /// Walks from a node to all that it needs, except for what is skipped, and puts each into `order`
+    /// after what it reads. After an error, `waiting` holds the nodes that depend on the culprit, each
+    /// with the reads not followed yet.
     fn visit(
         &self,
         last: Place,
@@ -227,7 +242,7 @@ impl<'v, 'm> Constants<'v, 'm> {
         }
     }
 
-    /// The outputs of other nodes that a node reads, the first one last; refuses a node that the evaluator does not know.
+    /// The outputs of other nodes that a node reads, the first one last.
     fn reads(&self, place: Place) -> Result<Vec<Output>, NotConstant> {
         if let Some(Err(why)) = self.memo().verdicts.get(&place) {
             return Err(why.clone());
@@ -260,9 +275,9 @@ impl<'v, 'm> Constants<'v, 'm> {
         let cached = |output| self.memo().small.contains_key(&output);
         let order = self.order(target.place, cached)?;
         let mut live = Live::default();
-        live.expect(Origin::Made(target));
+        live.expect(Key::Made(target));
         for &place in &order {
-            self.inputs(place)?.into_iter().flatten().for_each(|origin| live.expect(origin));
+            self.inputs(place)?.into_iter().flatten().map(Key::of).for_each(|key| live.expect(key));
         }
         for place in order {
             self.run(place, &mut live)?;
@@ -277,10 +292,9 @@ impl<'v, 'm> Constants<'v, 'm> {
         for origin in self.inputs(place)? {
             inputs.push(origin.map(|origin| self.take(origin, live)).transpose()?);
         }
-        let limit = self.limit.less(live.bytes);
-        let outputs = operator(node)?
-            .run(Call { node, inputs, limit })
-            .map_err(|why| NotConstant::at(node, &why))?;
+        let refused = |why: String| NotConstant::at(node, &why);
+        let limit = self.limit.less(live.bytes()).map_err(refused)?;
+        let outputs = operator(node)?.run(Call { node, inputs, limit }).map_err(refused)?;
         for (index, array) in outputs.into_iter().enumerate() {
             let output = Output { place, index };
             if array.byte_len() <= SMALL {
@@ -306,62 +320,6 @@ impl<'v, 'm> Constants<'v, 'm> {
 impl<'m> Origin<'m> {
     fn tensor(self) -> Option<&'m TensorProto> {
         if let Origin::Stored(tensor) = self { Some(tensor) } else { None }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
-    Stored(*const TensorProto),
-    Made(Output),
-}
-
-impl Key {
-    fn of(origin: Origin<'_>) -> Self {
-        match origin {
-            Origin::Stored(tensor) => Key::Stored(tensor),
-            Origin::Made(output) => Key::Made(output),
-        }
-    }
-}
-
-/// The values that are still to be read, with the number of reads to come.
-#[derive(Default)]
-struct Live {
-    reads: HashMap<Key, usize>,
-    arrays: HashMap<Key, Array>,
-    bytes: usize,
-}
-
-impl Live {
-    fn expect(&mut self, origin: Origin<'_>) {
-        *self.reads.entry(Key::of(origin)).or_default() += 1;
-    }
-
-    /// Keeps a value that is still to be read.
-    fn insert(&mut self, key: Key, array: Array) {
-        if self.reads.get(&key).is_some_and(|&reads| reads > 0) {
-            self.bytes = self.bytes.saturating_add(array.byte_len());
-            self.arrays.insert(key, array);
-        }
-    }
-
-    fn take(
-        &mut self,
-        key: Key,
-        load: impl FnOnce() -> Result<Array, NotConstant>,
-    ) -> Result<Array, NotConstant> {
-        let array = match self.arrays.remove(&key) {
-            Some(array) => {
-                self.bytes = self.bytes.saturating_sub(array.byte_len());
-                array
-            }
-            None => load()?,
-        };
-        if let Some(reads) = self.reads.get_mut(&key) {
-            *reads = reads.saturating_sub(1);
-        }
-        self.insert(key, array.clone());
-        Ok(array)
     }
 }
 

@@ -28,9 +28,11 @@ impl Limit {
         Limit(bytes.saturating_mul(64).clamp(Self::SMALLEST, Self::LARGEST))
     }
 
-    /// What is left of it.
-    pub fn less(self, bytes: usize) -> Self {
-        Limit(self.0.saturating_sub(bytes))
+    /// What is left of it beside values of this size.
+    pub fn less(self, bytes: usize) -> Result<Self, Reason> {
+        let left = self.0.checked_sub(bytes);
+        left.map(Limit)
+            .ok_or_else(|| "the values beside it take too much memory for this model".to_owned())
     }
 
     /// Refuses a shape that would take too much memory with elements like these.

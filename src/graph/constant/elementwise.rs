@@ -1,152 +1,15 @@
 //! Operators that compute each element from the elements in its place, with broadcasting.
 
 use super::call::{Call, Limit, Reason, type_name};
+use super::number::Number;
 use crate::array::{Array, Element, Elements, Wide, for_any};
 use half::{bf16, f16};
 use ndarray::{ArrayViewD, Zip};
 
 type Outcome = Result<Array, Reason>;
 
-/// Arithmetic in an element type. Integers wrap, floats round once.
-pub trait Number: Element {
-    fn add(self, other: Self) -> Self;
-    fn sub(self, other: Self) -> Self;
-    fn mul(self, other: Self) -> Self;
-    /// The quotient; of integers truncated, with a divisor other than zero.
-    fn div(self, other: Self) -> Self;
-    /// The remainder with the sign of the dividend.
-    fn remainder(self, other: Self) -> Self;
-    /// The remainder with the sign of the divisor.
-    fn modulo(self, other: Self) -> Self;
-    fn pow(self, exponent: f64) -> Self;
-    fn abs(self) -> Self;
-    fn neg(self) -> Self;
-    fn sign(self) -> Self;
-    fn is_nan(self) -> bool;
-    /// The smaller one; NaN if either is.
-    fn min(self, other: Self) -> Self {
-        if other < self || other.is_nan() { other } else { self }
-    }
-    /// The larger one; NaN if either is.
-    fn max(self, other: Self) -> Self {
-        if other > self || other.is_nan() { other } else { self }
-    }
-}
-
-macro_rules! float_number {
-    ($type:ident) => {
-        impl Number for $type {
-            fn add(self, other: Self) -> Self {
-                self + other
-            }
-            fn sub(self, other: Self) -> Self {
-                self - other
-            }
-            fn mul(self, other: Self) -> Self {
-                self * other
-            }
-            fn div(self, other: Self) -> Self {
-                self / other
-            }
-            fn remainder(self, other: Self) -> Self {
-                self % other
-            }
-            fn modulo(self, other: Self) -> Self {
-                let remainder = self % other;
-                let opposite = remainder != 0.0 && (remainder < 0.0) != (other < 0.0);
-                if opposite { remainder + other } else { remainder }
-            }
-            fn pow(self, exponent: f64) -> Self {
-                f64::from(self).powf(exponent) as $type
-            }
-            fn abs(self) -> Self {
-                $type::abs(self)
-            }
-            fn neg(self) -> Self {
-                -self
-            }
-            fn sign(self) -> Self {
-                match self.partial_cmp(&0.0) {
-                    Some(std::cmp::Ordering::Less) => -1.0,
-                    Some(std::cmp::Ordering::Equal) => 0.0,
-                    Some(std::cmp::Ordering::Greater) => 1.0,
-                    None => self,
-                }
-            }
-            fn is_nan(self) -> bool {
-                $type::is_nan(self)
-            }
-        }
-    };
-}
-
-macro_rules! integer_number {
-    ($type:ident, $abs:expr, $sign:expr, $modulo:expr) => {
-        impl Number for $type {
-            fn add(self, other: Self) -> Self {
-                self.wrapping_add(other)
-            }
-            fn sub(self, other: Self) -> Self {
-                self.wrapping_sub(other)
-            }
-            fn mul(self, other: Self) -> Self {
-                self.wrapping_mul(other)
-            }
-            fn div(self, other: Self) -> Self {
-                self.wrapping_div(other)
-            }
-            fn remainder(self, other: Self) -> Self {
-                self.wrapping_rem(other)
-            }
-            fn modulo(self, other: Self) -> Self {
-                $modulo(self, other)
-            }
-            fn pow(self, exponent: f64) -> Self {
-                Self::from_wide(Wide::Float(self.to_f64().powf(exponent)))
-            }
-            fn abs(self) -> Self {
-                $abs(self)
-            }
-            fn neg(self) -> Self {
-                self.wrapping_neg()
-            }
-            fn sign(self) -> Self {
-                $sign(self)
-            }
-            fn is_nan(self) -> bool {
-                false
-            }
-        }
-    };
-}
-
-macro_rules! signed_number {
-    ($type:ident) => {
-        integer_number!($type, $type::wrapping_abs, $type::signum, |a: $type, b: $type| {
-            let remainder = a.wrapping_rem(b);
-            if remainder != 0 && (remainder < 0) != (b < 0) { remainder + b } else { remainder }
-        });
-    };
-}
-
-macro_rules! unsigned_number {
-    ($type:ident) => {
-        integer_number!($type, |a| a, |a: $type| Ord::min(a, 1), |a: $type, b: $type| a % b);
-    };
-}
-
-float_number!(f32);
-float_number!(f64);
-signed_number!(i8);
-signed_number!(i16);
-signed_number!(i32);
-signed_number!(i64);
-unsigned_number!(u8);
-unsigned_number!(u16);
-unsigned_number!(u32);
-unsigned_number!(u64);
-
-/// `expression` for the variants listed, a refusal for the others.
+/// An expression for the element types listed, a refusal for the others: of one array, whose type
+/// the result has, or of two of one type.
 macro_rules! match_types {
     ([$($variant:ident)+], $array:expr, $a:ident => $body:expr) => {
         match $array {
@@ -172,11 +35,11 @@ macro_rules! integers {
 
 /// An operator of one float.
 macro_rules! float_operator {
-    ($name:ident, $f:ident) => {
+    ($name:ident, $single:expr, $double:expr) => {
         pub fn $name(call: &mut Call) -> Outcome {
             match call.take(0)? {
-                Array::F32(x) => Ok(Array::F32(x.mapv_into(f32::$f))),
-                Array::F64(x) => Ok(Array::F64(x.mapv_into(f64::$f))),
+                Array::F32(x) => Ok(Array::F32(x.mapv_into($single))),
+                Array::F64(x) => Ok(Array::F64(x.mapv_into($double))),
                 other => Err(no_such(&other)),
             }
         }
@@ -197,7 +60,7 @@ macro_rules! comparison {
     ($name:ident, $f:expr) => {
         pub fn $name(call: &mut Call) -> Outcome {
             let (pair, limit) = (pair(call)?, call.limit);
-            match_types!([F32 F64 I8 I16 I32 I64 U8 U16 U32 U64 Bool], pair, (a, b) => Element::wrap, compare(&a, &b, limit, $f))
+            numbers!(pair, (a, b) => Element::wrap, compare(&a, &b, limit, $f))
         }
     };
 }
@@ -220,19 +83,19 @@ macro_rules! bitwise {
     };
 }
 
-float_operator!(sqrt, sqrt);
-float_operator!(exp, exp);
-float_operator!(log, ln);
-float_operator!(sin, sin);
-float_operator!(cos, cos);
-float_operator!(tanh, tanh);
-float_operator!(reciprocal, recip);
-float_operator!(floor, floor);
-float_operator!(ceil, ceil);
+float_operator!(sqrt, f32::sqrt, f64::sqrt);
+float_operator!(exp, f32::exp, f64::exp);
+float_operator!(log, f32::ln, f64::ln);
+float_operator!(sin, f32::sin, f64::sin);
+float_operator!(cos, f32::cos, f64::cos);
+float_operator!(tanh, f32::tanh, f64::tanh);
+float_operator!(reciprocal, f32::recip, f64::recip);
+float_operator!(floor, f32::floor, f64::floor);
+float_operator!(ceil, f32::ceil, f64::ceil);
+float_operator!(round, round_half_even, f64::round_ties_even);
 binary_operator!(add, Number::add);
 binary_operator!(sub, Number::sub);
 binary_operator!(mul, Number::mul);
-comparison!(equal, |a, b| a == b);
 comparison!(less, |a, b| a < b);
 comparison!(less_or_equal, |a, b| a <= b);
 comparison!(greater, |a, b| a > b);
@@ -264,22 +127,12 @@ pub fn is_nan(call: &mut Call) -> Outcome {
     }
 }
 
-pub fn round(call: &mut Call) -> Outcome {
-    match call.take(0)? {
-        Array::F32(x) => Ok(Array::F32(x.mapv_into(round_half_even))),
-        Array::F64(x) => Ok(Array::F64(x.mapv_into(f64::round_ties_even))),
-        other => Err(no_such(&other)),
+pub fn equal(call: &mut Call) -> Outcome {
+    let limit = call.limit;
+    match pair(call)? {
+        (Array::Bool(a), Array::Bool(b)) => compare(&a, &b, limit, |a, b| a == b).map(Array::Bool),
+        pair => numbers!(pair, (a, b) => Element::wrap, compare(&a, &b, limit, |a, b| a == b)),
     }
-}
-
-/// `f32::round_ties_even`, which is a call for each element unless the CPU is known to have an instruction for it.
-///
-/// Where floats are 1 apart, adding rounds to an integer, half to even.
-#[inline]
-fn round_half_even(x: f32) -> f32 {
-    const ONE_APART: f32 = 8_388_608.0;
-    let shift = ONE_APART.copysign(x);
-    if x.abs() < ONE_APART { ((x + shift) - shift).copysign(x) } else { x }
 }
 
 pub fn not(call: &mut Call) -> Outcome {
@@ -315,8 +168,8 @@ pub fn pow(call: &mut Call) -> Outcome {
     })
 }
 
-/// The lower bound first, so that the upper one wins where they cross. A bound left out is the type's last finite
-/// number, as ONNX says; NaN stays.
+/// The lower bound first, so that the upper one wins where they cross. A bound left out is the
+/// type's last finite number, as ONNX says; NaN stays.
 pub fn clip(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
     macro_rules! clip_types {
@@ -331,7 +184,10 @@ pub fn clip(call: &mut Call) -> Outcome {
             }
         };
     }
-    clip_types!(F32 f32 F64 f64 F16 f16 BF16 bf16 I8 i8 I16 i16 I32 i32 I64 i64 U8 u8 U16 u16 U32 u32 U64 u64)
+    clip_types!(
+        F32 f32 F64 f64 F16 f16 BF16 bf16
+        I8 i8 I16 i16 I32 i32 I64 i64 U8 u8 U16 u16 U32 u32 U64 u64
+    )
 }
 
 #[inline]
@@ -429,6 +285,16 @@ fn refuse_zero_divisor(divisor: &Array) -> Result<(), Reason> {
     }
     let zero = for_any!(divisor, elements => has_zero(elements));
     if zero { Err("it divides an integer by zero".to_owned()) } else { Ok(()) }
+}
+
+/// `f32::round_ties_even`, which is a function call unless the CPU is known to have an instruction.
+///
+/// Where floats are 1 apart, adding rounds to an integer, half to even.
+#[inline]
+fn round_half_even(x: f32) -> f32 {
+    const ONE_APART: f32 = 8_388_608.0;
+    let shift = ONE_APART.copysign(x);
+    if x.abs() < ONE_APART { ((x + shift) - shift).copysign(x) } else { x }
 }
 
 /// `f` of each two elements, in the memory of whichever operand nothing else needs.

@@ -43,14 +43,13 @@ fn densify(sparse: &SparseTensorProto, limit: Limit) -> Outcome {
     let shape = lengths(&sparse.dims)?;
     let values = read(sparse.values.as_ref().ok_or("its sparse tensor has no values")?)?;
     let indices = read(sparse.indices.as_ref().ok_or("its sparse tensor has no indices")?)?;
-    let linear = indices.shape().len() == 1;
-    let (scattered_shape, indices) = match linear {
-        true => (vec![shape.iter().product()], with_shape(indices, &[values.len(), 1])?),
-        false => (shape.clone(), indices),
-    };
     for_any!(&values, values => {
         limit.allow_like(values, &shape)?;
-        let zeros = zeros_like(values, &scattered_shape);
+        let (scattered, indices) = match indices.shape().len() {
+            1 => (vec![shape.iter().product()], with_shape(indices, &[values.len(), 1])?),
+            _ => (shape.clone(), indices),
+        };
+        let zeros = zeros_like(values, &scattered);
         with_shape(Element::wrap(scatter(zeros, &indices, values)?), &shape)
     })
 }
@@ -340,8 +339,8 @@ pub fn slice(call: &mut Call) -> Outcome {
     }))
 }
 
-/// ONNX's half-open range, whose bounds may lie outside, as ndarray's, which takes a range backwards when the
-/// step is negative.
+/// ONNX's half-open range, whose bounds may lie outside, as ndarray's, which takes a range backwards
+/// when the step is negative.
 fn cut(length: usize, start: i64, end: i64, step: i64) -> Result<Slice, Reason> {
     let n = length as i64;
     let from_front = |bound: i64| if bound < 0 { bound.saturating_add(n) } else { bound };
@@ -439,7 +438,8 @@ fn unwrapped<T: Element>(array: &Array) -> Result<&Elements<T>, Reason> {
     })
 }
 
-/// Each row of `indices`, `[.., k]`, says where in the first k axes of `data` the slice of `updates` goes.
+/// Each row of `indices`, `[.., k]`, says where in the first k axes of `data` a slice of `updates`
+/// goes.
 fn scatter<T: Element>(
     data: Elements<T>,
     indices: &Array,

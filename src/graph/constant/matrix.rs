@@ -28,8 +28,9 @@ impl Matrix {
         if self.transposed { [columns, rows] } else { [rows, columns] }
     }
 
-    /// The value in `f32`, which holds each type's elements exactly. A transposed one is a transposed view of what
-    /// is stored.
+    /// The value in `f32`, which holds each type's elements exactly.
+    ///
+    /// A transposed one keeps the stored order in memory.
     pub fn to_f32(&self) -> Array2<f32> {
         let elements = match self.dtype {
             DataType::Float16 => widen(f16::from_bytes(&self.bytes)),
@@ -44,8 +45,8 @@ impl Matrix {
 impl<'m> Constants<'_, 'm> {
     /// A constant of two axes and a float type.
     ///
-    /// Nothing is copied or computed where a stored tensor reaches the value through `Identity`, `Transpose`,
-    /// `Reshape` and `Cast` to its own type alone.
+    /// Nothing is copied or computed where a stored tensor reaches the value through `Identity`,
+    /// `Transpose`, `Reshape` and `Cast` to its own type alone.
     pub fn matrix(&self, value: &str) -> Result<Matrix, NotConstant> {
         self.check(value)?;
         match self.stored_matrix(value)? {
@@ -54,8 +55,8 @@ impl<'m> Constants<'_, 'm> {
         }
     }
 
-    /// `None` where something between the stored tensor and the value computes or reorders, or the value is no
-    /// float matrix.
+    /// `None` where something between the stored tensor and the value computes or reorders, or the
+    /// value is no float matrix.
     fn stored_matrix(&self, value: &str) -> Result<Option<Matrix>, NotConstant> {
         let mut path = Vec::new();
         let mut origin = self.origin(0, value)?;
@@ -80,7 +81,7 @@ impl<'m> Constants<'_, 'm> {
         Ok(looked_at.matrix())
     }
 
-    /// How a node's result looks at a stored tensor, when its input does; `None` where it is no mere look.
+    /// How a node's result looks at a stored tensor when its input does; `None` where it does more.
     fn through(&self, place: Place, look: Look<'m>) -> Result<Option<Look<'m>>, NotConstant> {
         let node = self.node(place);
         let attribute = |name| node.attribute.iter().find(|a| a.name() == name);

@@ -17,7 +17,9 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The operator of ONNX's standard domain. Only those are here whose result depends on nothing but inputs and attributes.
+    /// The operator of ONNX's standard domain with this name.
+    ///
+    /// Only those are here whose result depends on nothing but inputs and attributes.
     pub fn named(name: &str) -> Option<Self> {
         use Operator::*;
         Some(match name {
@@ -107,7 +109,7 @@ impl Operator {
     }
 }
 
-/// Half-precision inputs become `f32`; an `f32` result takes the type of the first float among the inputs.
+/// Half-precision inputs become `f32`; an `f32` result takes the type of the first float input.
 fn in_single(
     run: fn(&mut Call) -> Result<Array, Reason>,
     call: &mut Call,

@@ -27,8 +27,8 @@ pub fn dequantize_linear(call: &mut Call) -> Outcome {
     Ok(Array::F32(dequantize!(I8 I16 I32 U8 U16).into_shared()))
 }
 
-/// `round(x / scale) + zero_point`, half to even, saturated. The result has the zero point's type, else what the
-/// attribute `output_dtype` says, else `uint8`.
+/// `round(x / scale) + zero_point`, half to even, saturated. The result has the zero point's type,
+/// else the one in the attribute `output_dtype`, else `uint8`.
 pub fn quantize_linear(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
     let Steps { scale, zero, dtype } = Steps::of(call, &x)?;

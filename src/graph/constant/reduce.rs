@@ -1,8 +1,9 @@
 //! Operators that sum up: reductions along axes, and matrix products.
 
 use super::call::{Call, Reason, axis_indices};
-use super::elementwise::{Number, broadcast, mismatch, no_such};
+use super::elementwise::{broadcast, mismatch, no_such};
 use super::layout::standard;
+use super::number::Number;
 use crate::array::{Array, Element, Elements};
 use ndarray::{Array2, ArrayView2, Axis, Ix2, LinalgScalar};
 
@@ -89,7 +90,7 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// The input and the axes; where those are left out or empty, all of them or none as the node says.
+    /// The input and its axes; where none are named, all of them or none, as the node says.
     fn of(call: &mut Call) -> Result<(Array, Self), Reason> {
         let x = call.take(0)?;
         let rank = x.shape().len();
