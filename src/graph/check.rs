@@ -21,13 +21,21 @@ fn check_graph<'m>(graph: &'m GraphProto, outer: &HashSet<&'m str>) -> Result<()
     for node in &graph.node {
         let at = if node.name().is_empty() { node.output.first() } else { node.name.as_ref() };
         let at = at.map_or("?", String::as_str);
-        if let Some(missing) = node.input.iter().find(|i| !i.is_empty() && !defined.contains(i.as_str())) {
-            return Err(format!("node `{at}` ({}) reads `{missing}`, which nothing before it makes", node.op_type()));
+        if let Some(missing) =
+            node.input.iter().find(|i| !i.is_empty() && !defined.contains(i.as_str()))
+        {
+            return Err(format!(
+                "node `{at}` ({}) reads `{missing}`, which nothing before it makes",
+                node.op_type()
+            ));
         }
         nested_graphs(node).try_for_each(|g| check_graph(g, &defined))?;
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if !defined.insert(output) {
-                return Err(format!("node `{at}` ({}) makes `{output}` a second time", node.op_type()));
+                return Err(format!(
+                    "node `{at}` ({}) makes `{output}` a second time",
+                    node.op_type()
+                ));
             }
         }
     }

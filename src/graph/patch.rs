@@ -65,11 +65,16 @@ fn orphan(
     for value in staying.chain(coming.values().flatten()).flat_map(reads) {
         *readers.entry(value).or_default() += 1;
     }
-    let mut lost: Vec<&str> =
-        nodes.iter().zip(gone.iter()).filter(|(_, gone)| **gone).flat_map(|(n, _)| reads(n)).collect();
+    let mut lost: Vec<&str> = nodes
+        .iter()
+        .zip(gone.iter())
+        .filter(|(_, gone)| **gone)
+        .flat_map(|(n, _)| reads(n))
+        .collect();
     while let Some(value) = lost.pop() {
         let Some(&id) = producers.get(value) else { continue };
-        let unread = |o: &String| readers.get(o.as_str()).copied().unwrap_or(0) == 0 && !outputs.contains(o);
+        let unread =
+            |o: &String| readers.get(o.as_str()).copied().unwrap_or(0) == 0 && !outputs.contains(o);
         if gone[id] || !nodes[id].output.iter().all(unread) {
             continue;
         }

@@ -78,11 +78,8 @@ fn around_graph(model: &ModelProto) -> [ModelProto; 2] {
 
 /// The fields before and after `initializer`.
 fn around_initializers(graph: &GraphProto) -> [GraphProto; 2] {
-    let before = GraphProto {
-        node: graph.node.clone(),
-        name: graph.name.clone(),
-        ..GraphProto::default()
-    };
+    let before =
+        GraphProto { node: graph.node.clone(), name: graph.name.clone(), ..GraphProto::default() };
     let after = GraphProto {
         sparse_initializer: graph.sparse_initializer.clone(),
         doc_string: graph.doc_string.clone(),

@@ -74,7 +74,7 @@ fn from_typed_fields(tensor: &TensorProto) -> Option<Vec<u8>> {
 pub(super) fn check_sizes(model: &ModelProto, name: &str) -> Result<()> {
     let misfit = super::graphs(model).into_iter().find_map(|graph| {
         let stored = graph.initializer.iter().map(|t| (t.name().to_owned(), t));
-        let constants = graph.node.iter().flat_map(|n| node_tensors(n));
+        let constants = graph.node.iter().flat_map(node_tensors);
         stored.chain(constants).find(|(_, t)| !fits(t))
     });
     let Some((owner, tensor)) = misfit else { return Ok(()) };

@@ -28,12 +28,15 @@ pub fn bit_linear(opset: i64) -> Result<FunctionProto> {
         return Err(Error::new(
             format!("a model of opset {opset} can't hold a BitLinear"),
             format!("its definition needs operators of opset {MIN_OPSET}"),
-            format!("export the model with opset {MIN_OPSET} or newer; 17 and 18 are well supported"),
+            format!(
+                "export the model with opset {MIN_OPSET} or newer; 17 and 18 are well supported"
+            ),
         ));
     }
     let body = body(opset);
-    text::parse_function(&body)
-        .map_err(|e| Error::new("BitLinear's definition is broken", e.to_string(), "report this as a bug"))
+    text::parse_function(&body).map_err(|e| {
+        Error::new("BitLinear's definition is broken", e.to_string(), "report this as a bug")
+    })
 }
 
 fn body(opset: i64) -> String {

@@ -54,7 +54,11 @@ pub fn rewrite(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Rewritten> {
     graph::check(&model).map_err(|why| {
-        Error::new("the model can't be rewritten", why, "check it with onnx.checker and export it again")
+        Error::new(
+            "the model can't be rewritten",
+            why,
+            "check it with onnx.checker and export it again",
+        )
     })?;
     let recipe = rules::recipe();
     let graphs = survey(&model, &recipe);
@@ -176,8 +180,9 @@ fn finish(
         metadata("bitonnx.options", &options.to_json().to_string()),
         metadata("bitonnx.source", &format!("blake3:{source}")),
     ]);
-    graph::check(&model)
-        .map_err(|why| Error::new("the rewritten model is broken", why, "report this as a bug, with the model"))?;
+    graph::check(&model).map_err(|why| {
+        Error::new("the rewritten model is broken", why, "report this as a bug, with the model")
+    })?;
     Ok(model)
 }
 

@@ -53,7 +53,8 @@ impl Filter {
 impl Options {
     /// The options as the rewritten file's metadata and the report hold them.
     pub fn to_json(&self) -> serde_json::Value {
-        let filters = self.filters.iter().map(|f| serde_json::json!({ verb(f.include): f.pattern.as_str() }));
+        let filters =
+            self.filters.iter().map(|f| serde_json::json!({ verb(f.include): f.pattern.as_str() }));
         serde_json::json!({
             "granularity": self.granularity,
             "filters": filters.collect::<Vec<_>>(),

@@ -48,7 +48,9 @@ impl Pattern {
     pub fn new(text: &str) -> Self {
         let nodes = text::parse_nodes(text).unwrap_or_else(|e| panic!("pattern {text:?}: {e}"));
         assert!(!nodes.is_empty(), "pattern {text:?} has no node");
-        let outputs = |(i, n): (usize, &NodeProto)| n.output.iter().map(move |o| (o.clone(), i)).collect::<Vec<_>>();
+        let outputs = |(i, n): (usize, &NodeProto)| {
+            n.output.iter().map(move |o| (o.clone(), i)).collect::<Vec<_>>()
+        };
         let producers = nodes.iter().enumerate().flat_map(outputs).collect();
         Pattern { nodes, producers }
     }
@@ -65,7 +67,11 @@ impl Pattern {
 
     /// The attributes that a match captures.
     pub fn captures(&self) -> impl Iterator<Item = &str> {
-        self.nodes.iter().flat_map(|n| &n.attribute).map(AttributeProto::ref_attr_name).filter(|n| !n.is_empty())
+        self.nodes
+            .iter()
+            .flat_map(|n| &n.attribute)
+            .map(AttributeProto::ref_attr_name)
+            .filter(|n| !n.is_empty())
     }
 
     /// Whether a node's operator is that of the pattern's root.
@@ -102,7 +108,8 @@ impl Search<'_, '_> {
         let (want, node) = (&self.pattern.nodes[wanted], self.view.node(id));
         let miss = |bound: &Bindings, why: String| Miss { matched: bound.matched(), why };
         if (domain(want), want.op_type()) != (domain(node), node.op_type()) {
-            let why = format!("node `{}` is {}, not {}", label(node), qualified(node), qualified(want));
+            let why =
+                format!("node `{}` is {}, not {}", label(node), qualified(node), qualified(want));
             return Err(miss(&bound, why));
         }
         for attribute in &want.attribute {
@@ -116,11 +123,14 @@ impl Search<'_, '_> {
         }
         let given = given(&node.input);
         let (wanted, given) = match want.input.split_last() {
-            Some((last, wanted)) if last == REST && given.len() >= wanted.len() => (wanted, &given[..wanted.len()]),
+            Some((last, wanted)) if last == REST && given.len() >= wanted.len() => {
+                (wanted, &given[..wanted.len()])
+            }
             _ => (&want.input[..], given),
         };
         if given.len() != wanted.len() {
-            let why = format!("node `{}` has {} inputs, not {}", label(node), given.len(), wanted.len());
+            let why =
+                format!("node `{}` has {} inputs, not {}", label(node), given.len(), wanted.len());
             return Err(miss(&bound, why));
         }
         let first = self.inputs(wanted, given.iter(), bound.clone());
@@ -138,13 +148,21 @@ impl Search<'_, '_> {
         values: impl Iterator<Item = &'v String>,
         bound: Bindings,
     ) -> Result<Bindings, Miss> {
-        wanted.iter().zip(values).try_fold(bound, |bound, (name, value)| self.input(name, value, bound))
+        wanted
+            .iter()
+            .zip(values)
+            .try_fold(bound, |bound, (name, value)| self.input(name, value, bound))
     }
 
     fn input(&self, name: &str, value: &str, mut bound: Bindings) -> Result<Bindings, Miss> {
         let miss = |bound: &Bindings, why| Err(Miss { matched: bound.matched(), why });
         if name.is_empty() != value.is_empty() {
-            return miss(&bound, format!("input `{value}` is given where the pattern leaves one out, or the reverse"));
+            return miss(
+                &bound,
+                format!(
+                    "input `{value}` is given where the pattern leaves one out, or the reverse"
+                ),
+            );
         }
         if let Some(&producer) = self.pattern.producers.get(name) {
             let Some(id) = self.view.producer(value) else {
@@ -156,10 +174,10 @@ impl Search<'_, '_> {
             let why = format!("`{value}` and `{other}` would have to be one value");
             return miss(&bound, why);
         }
-        if is_constant_name(name) {
-            if let Err(why) = self.constants.check(value) {
-                return miss(&bound, format!("its `{name}`, `{value}`, is not constant: {why}"));
-            }
+        if is_constant_name(name)
+            && let Err(why) = self.constants.check(value)
+        {
+            return miss(&bound, format!("its `{name}`, `{value}`, is not constant: {why}"));
         }
         bound.values.insert(name.to_owned(), value.to_owned());
         Ok(bound)
@@ -177,7 +195,11 @@ fn is_constant_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
 }
 
-fn match_attribute(want: &AttributeProto, node: &NodeProto, bound: &mut Bindings) -> Result<(), String> {
+fn match_attribute(
+    want: &AttributeProto,
+    node: &NodeProto,
+    bound: &mut Bindings,
+) -> Result<(), String> {
     let found = node.attribute.iter().find(|a| a.name() == want.name());
     if !want.ref_attr_name().is_empty() {
         if let Some(found) = found {
@@ -186,7 +208,10 @@ fn match_attribute(want: &AttributeProto, node: &NodeProto, bound: &mut Bindings
         return Ok(());
     }
     let same = match found {
-        Some(found) => (found.i(), found.f(), found.s()) == (want.i(), want.f(), want.s()) && found.ints == want.ints,
+        Some(found) => {
+            (found.i(), found.f(), found.s()) == (want.i(), want.f(), want.s())
+                && found.ints == want.ints
+        }
         None => is_default(node.op_type(), want),
     };
     if same {
@@ -199,7 +224,12 @@ fn match_attribute(want: &AttributeProto, node: &NodeProto, bound: &mut Bindings
 fn is_default(op_type: &str, attribute: &AttributeProto) -> bool {
     match (op_type, attribute.name()) {
         ("Gemm" | "FusedMatMul" | "FusedGemm", "alpha" | "beta") => attribute.f() == 1.0,
-        _ => attribute.i() == 0 && attribute.f() == 0.0 && attribute.s().is_empty() && attribute.ints.is_empty(),
+        _ => {
+            attribute.i() == 0
+                && attribute.f() == 0.0
+                && attribute.s().is_empty()
+                && attribute.ints.is_empty()
+        }
     }
 }
 
@@ -210,7 +240,10 @@ fn given(inputs: &[String]) -> &[String] {
 }
 
 fn commutes(node: &NodeProto) -> bool {
-    matches!((domain(node), node.op_type()), ("", "Add" | "Mul" | "Min" | "Max" | "And" | "Or" | "Xor" | "Equal"))
+    matches!(
+        (domain(node), node.op_type()),
+        ("", "Add" | "Mul" | "Min" | "Max" | "And" | "Or" | "Xor" | "Equal")
+    )
 }
 
 /// The domain with the standard one's long name made short.

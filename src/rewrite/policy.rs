@@ -20,7 +20,11 @@ pub(super) fn decide(sites: &[&Site], options: &Options) -> Result<(Vec<Decision
         if sites.iter().any(|site| filter.pattern.is_match(&site.name)) {
             continue;
         }
-        let what = format!("--{} {:?} matches no projection", verb(filter.include), filter.pattern.as_str());
+        let what = format!(
+            "--{} {:?} matches no projection",
+            verb(filter.include),
+            filter.pattern.as_str()
+        );
         if !options.allow_unmatched {
             return Err(Error::new(
                 what,
@@ -42,8 +46,12 @@ fn decide_one(site: &Site, options: &Options) -> Decision {
         return if filter.include { Decision::Convert(reason) } else { Decision::Keep(reason) };
     }
     match &site.tied {
-        Some(gather) => Decision::Keep(format!("its weight is the embedding table of node `{gather}`")),
-        None if site.role.in_block() => Decision::Convert("projection of a transformer block".into()),
+        Some(gather) => {
+            Decision::Keep(format!("its weight is the embedding table of node `{gather}`"))
+        }
+        None if site.role.in_block() => {
+            Decision::Convert("projection of a transformer block".into())
+        }
         None => Decision::Keep(format!("{} is kept unless --include names it", site.role)),
     }
 }

@@ -84,7 +84,7 @@ pub enum NoMatch {
 
 impl Rule {
     /// A rule without its pictures yet.
-    pub fn new(name: &'static str, effect: Effect) -> RuleBuilder {
+    pub fn named(name: &'static str, effect: Effect) -> RuleBuilder {
         RuleBuilder { name, effect, since: 0, pattern: None, template: Vec::new() }
     }
 
@@ -99,12 +99,22 @@ impl Rule {
     }
 
     /// Tries the rule with its pattern's root at a node.
-    pub fn at(&self, view: &View, constants: &Constants, root: NodeId) -> Result<(Bindings, Projection), NoMatch> {
+    pub fn at(
+        &self,
+        view: &View,
+        constants: &Constants,
+        root: NodeId,
+    ) -> Result<(Bindings, Projection), NoMatch> {
         let bound = self.pattern.at(view, constants, root).map_err(NoMatch::Missed)?;
         let matched = bound.nodes.iter().flatten().count();
         let others = view.node(root).output.iter().skip(self.pattern.root().output.len());
-        if let Some(lost) = others.filter(|o| !o.is_empty() && view.is_read(o)).find(|_| !self.template.is_empty()) {
-            let why = format!("`{lost}` is read, which `{}` would no longer make", label(view.node(root)));
+        if let Some(lost) =
+            others.filter(|o| !o.is_empty() && view.is_read(o)).find(|_| !self.template.is_empty())
+        {
+            let why = format!(
+                "`{lost}` is read, which `{}` would no longer make",
+                label(view.node(root))
+            );
             return Err(NoMatch::Missed(Miss { matched, why }));
         }
         match (self.project)(&Match { view, constants, root, bound: &bound }) {
@@ -143,7 +153,8 @@ impl RuleBuilder {
     /// ternarised weight, and the attribute `parts`, the sizes of its parts. The value that a node makes is named after the root's with its own name in
     /// the template appended; a node named in the template likewise.
     pub fn emit(mut self, template: &str) -> Self {
-        self.template = text::parse_nodes(template).unwrap_or_else(|e| panic!("rule {}: {e}", self.name));
+        self.template =
+            text::parse_nodes(template).unwrap_or_else(|e| panic!("rule {}: {e}", self.name));
         self
     }
 
@@ -151,7 +162,10 @@ impl RuleBuilder {
     ///
     /// # Panics
     /// When the template uses a name that neither the pattern nor the template makes.
-    pub fn with(self, project: impl Fn(&Match) -> Result<Projection, Reject> + Send + Sync + 'static) -> Rule {
+    pub fn with(
+        self,
+        project: impl Fn(&Match) -> Result<Projection, Reject> + Send + Sync + 'static,
+    ) -> Rule {
         let pattern = self.pattern.unwrap_or_else(|| panic!("rule {} finds nothing", self.name));
         check_names(self.name, &pattern, &self.template);
         Rule {
@@ -170,10 +184,18 @@ fn check_names(rule: &str, pattern: &Pattern, template: &[NodeProto]) {
     let captured: HashSet<&str> = pattern.captures().chain(["parts"]).collect();
     for node in template {
         for input in &node.input {
-            assert!(known.contains(input.as_str()), "rule {rule} emits `{input}`, which nothing binds");
+            assert!(
+                known.contains(input.as_str()),
+                "rule {rule} emits `{input}`, which nothing binds"
+            );
         }
-        for reference in node.attribute.iter().map(AttributeProto::ref_attr_name).filter(|r| !r.is_empty()) {
-            assert!(captured.contains(reference), "rule {rule} emits @{reference}, which nothing binds");
+        for reference in
+            node.attribute.iter().map(AttributeProto::ref_attr_name).filter(|r| !r.is_empty())
+        {
+            assert!(
+                captured.contains(reference),
+                "rule {rule} emits @{reference}, which nothing binds"
+            );
         }
         known.extend(node.output.iter().map(String::as_str));
     }

@@ -62,7 +62,12 @@ pub(super) fn survey<'r>(model: &ModelProto, rules: &'r [Rule]) -> Vec<Vec<Site<
 /// Initializers that are read as embedding tables, with the node that does.
 type Tables = HashMap<String, String>;
 
-fn survey_graph<'r>(view: &View, rules: &[&'r Rule], outer: &Tables, found: &mut Vec<Vec<Site<'r>>>) {
+fn survey_graph<'r>(
+    view: &View,
+    rules: &[&'r Rule],
+    outer: &Tables,
+    found: &mut Vec<Vec<Site<'r>>>,
+) {
     let constants = Constants::new(view);
     let mut tables = outer.clone();
     tables.extend(embedding_tables(view, &constants));
@@ -165,7 +170,8 @@ fn embedding_tables(view: &View, constants: &Constants) -> Tables {
 fn added_constant(view: &View, constants: &Constants, value: &str) -> Option<String> {
     let add = view.node(view.only_use(value)?.node);
     let other = add.input.iter().find(|i| *i != value)?;
-    let vector = |v: &str| constants.is_constant(v) && view.initializer(v).is_none_or(|t| t.dims.len() <= 1);
+    let vector =
+        |v: &str| constants.is_constant(v) && view.initializer(v).is_none_or(|t| t.dims.len() <= 1);
     (add.op_type() == "Add" && vector(other)).then(|| other.clone())
 }
 
@@ -175,12 +181,15 @@ fn parts(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<usize
     let mut value = value;
     for _ in 0..4 {
         let readers: Vec<&NodeProto> = view.uses(value).iter().map(|u| view.node(u.node)).collect();
-        let cuts = split_at(constants, &readers, n).or_else(|| sliced_at(constants, &readers, value, n));
+        let cuts =
+            split_at(constants, &readers, n).or_else(|| sliced_at(constants, &readers, value, n));
         if let Some(cuts) = cuts {
             return cuts;
         }
         match readers[..] {
-            [node] if matches!(node.op_type(), "Add" | "Identity" | "Cast" | "Reshape") => value = &node.output[0],
+            [node] if matches!(node.op_type(), "Add" | "Identity" | "Cast" | "Reshape") => {
+                value = &node.output[0]
+            }
             _ => break,
         }
     }
@@ -209,7 +218,12 @@ fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<V
     (axis != 0 && sizes.iter().sum::<usize>() == n && count > 1).then(|| starts.collect())
 }
 
-fn sliced_at(constants: &Constants, readers: &[&NodeProto], value: &str, n: usize) -> Option<Vec<usize>> {
+fn sliced_at(
+    constants: &Constants,
+    readers: &[&NodeProto],
+    value: &str,
+    n: usize,
+) -> Option<Vec<usize>> {
     let slices = readers.iter().filter(|node| node.op_type() == "Slice" && node.input[0] == value);
     let mut ranges = Vec::new();
     for slice in slices {
@@ -231,7 +245,8 @@ fn sliced_at(constants: &Constants, readers: &[&NodeProto], value: &str, n: usiz
     ranges.sort_unstable();
     ranges.dedup();
     let joined = ranges.windows(2).all(|pair| pair[0].1 == pair[1].0);
-    let covers = ranges.first().is_some_and(|r| r.0 == 0) && ranges.last().is_some_and(|r| r.1 == n);
+    let covers =
+        ranges.first().is_some_and(|r| r.0 == 0) && ranges.last().is_some_and(|r| r.1 == n);
     (ranges.len() > 1 && joined && covers).then(|| ranges.iter().map(|r| r.0).collect())
 }
 
@@ -248,18 +263,24 @@ pub(super) struct Nearest<'r> {
 }
 
 /// Why no rule takes a node.
-pub(super) fn nearest<'r>(view: &View, constants: &Constants, rules: &'r [Rule], id: NodeId) -> Nearest<'r> {
+pub(super) fn nearest<'r>(
+    view: &View,
+    constants: &Constants,
+    rules: &'r [Rule],
+    id: NodeId,
+) -> Nearest<'r> {
     let node = view.node(id);
     if node.output.iter().all(|o| constants.is_constant(o)) {
         let why = format!("node `{}` computes a constant; it may be part of a weight", label(node));
         return Nearest { rule: None, why };
     }
-    let misses = rules.iter().filter(|r| r.pattern.may_start_at(node)).filter_map(|rule| {
-        match rule.at(view, constants, id) {
-            Err(NoMatch::Missed(miss)) => Some((rule, miss)),
-            _ => None,
-        }
-    });
+    let misses =
+        rules.iter().filter(|r| r.pattern.may_start_at(node)).filter_map(|rule| {
+            match rule.at(view, constants, id) {
+                Err(NoMatch::Missed(miss)) => Some((rule, miss)),
+                _ => None,
+            }
+        });
     // Of rules that come equally far the last is the plainest.
     let furthest = misses.max_by_key(|(_, miss)| miss.matched);
     match furthest {

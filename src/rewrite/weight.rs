@@ -54,7 +54,8 @@ impl Match<'_, '_> {
 
     fn read_weight(&self, value: &str, layout: Layout) -> Result<Weight, Reject> {
         let refuse = |why: String| Reject::Refuse(format!("its weight `{value}` {why}"));
-        let matrix = self.constants.matrix(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
+        let matrix =
+            self.constants.matrix(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
         let layout = if matrix.transposed { layout.flipped() } else { layout };
         let [rows, columns] = matrix.stored;
         let (n, k) = match layout {
@@ -64,7 +65,8 @@ impl Match<'_, '_> {
         if n == 0 || k == 0 {
             return Err(refuse("is empty".into()));
         }
-        let made_of = self.constants.expression(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
+        let made_of =
+            self.constants.expression(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
         let leaves = made_of.initializers;
         let largest = leaves.iter().max_by_key(|leaf| tensor_bytes(leaf));
         Ok(Weight {

@@ -15,7 +15,7 @@ pub(super) fn rules() -> [Rule; 3] {
     [
         attention("x, W, B", "q, k, v, B"),
         attention("x, W, B, mask", "q, k, v, B, mask"),
-        Rule::new("attention", Effect::Keep).find("y = com.microsoft.Attention(x, W, rest)").with(|m| {
+        Rule::named("attention", Effect::Keep).find("y = com.microsoft.Attention(x, W, rest)").with(|m| {
             let why = "holds its projection inside, beside a past, an attention bias or sizes of its own";
             Err(Reject::Refuse(format!("node `{}` {why}", m.label())))
         }),
@@ -23,7 +23,7 @@ pub(super) fn rules() -> [Rule; 3] {
 }
 
 fn attention(inputs: &str, unfused: &str) -> Rule {
-    Rule::new("attention", Effect::Approximate)
+    Rule::named("attention", Effect::Approximate)
         .since(13)
         .find(&format!(
             "y = com.microsoft.Attention <num_heads: int = @num_heads, scale: float = @scale,

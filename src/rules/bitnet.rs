@@ -25,7 +25,7 @@ pub(super) fn rules() -> [Rule; 5] {
         // The activation's scale is part of the product's operand.
         product("bitnet", "y = MatMul(q, W)", |_| Layout::InOut),
         product("bitnet-gemm", &gemm("q, W"), |m| layout(m.int("transB"))),
-        Rule::new("bitnet-gemm-bias", Effect::Exact)
+        Rule::named("bitnet-gemm-bias", Effect::Exact)
             .find(&gemm("q, W, B"))
             .emit(
                 "bit = bitonnx.BitLinear(x, codes, scale)
@@ -36,7 +36,7 @@ pub(super) fn rules() -> [Rule; 5] {
 }
 
 fn product(name: &'static str, pattern: &str, layout: fn(&Match) -> Layout) -> Rule {
-    Rule::new(name, Effect::Exact)
+    Rule::named(name, Effect::Exact)
         .find(pattern)
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
         .with(move |m| trained(m, layout(m)))
@@ -48,7 +48,9 @@ fn gemm(inputs: &str) -> String {
 
 fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
     let found = quantized(m.view, m.constants, m.root).map_err(|stop| match stop {
-        Stop::Foreign => Reject::Miss(format!("node `{}` multiplies no fake-quantised activation", m.label())),
+        Stop::Foreign => {
+            Reject::Miss(format!("node `{}` multiplies no fake-quantised activation", m.label()))
+        }
         Stop::Other(why) => Reject::Refuse(why),
     })?;
     Ok(Projection {

@@ -52,11 +52,16 @@ pub fn quantized(view: &View, constants: &Constants, root: NodeId) -> Result<Qua
     let round = rounding(view, operand).ok_or(Stop::Foreign)?;
     if view.node(round).op_type() != "Round" {
         let node = view.node(round);
-        return Err(Stop::Other(format!("node `{}` quantises with {}", label(node), qualified(node))));
+        return Err(Stop::Other(format!(
+            "node `{}` quantises with {}",
+            label(node),
+            qualified(node)
+        )));
     }
     let mut stop = Stop::Foreign;
     for x in bases(view, round) {
-        let row = Row { view, constants, x, product, eps: Cell::new(None), seen: HashMap::new().into() };
+        let row =
+            Row { view, constants, x, product, eps: Cell::new(None), seen: HashMap::new().into() };
         match row.complete(root) {
             Ok(Term { factor, .. }) => {
                 let (factor, eps) = ((factor * 127.0) as f32, row.eps.get().unwrap_or(0.0) as f32);
@@ -84,7 +89,8 @@ fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<Nod
             "MatMul" => return constants.is_constant(node.input.get(1)?).then_some(id),
             "Gemm" if id == root => return constants.is_constant(node.input.get(1)?).then_some(id),
             "Mul" => {
-                let product = |v: &String| view.producer(v).filter(|&p| is_product_or_scaling(view.node(p)));
+                let product =
+                    |v: &String| view.producer(v).filter(|&p| is_product_or_scaling(view.node(p)));
                 id = node.input.iter().find_map(product)?;
             }
             "Div" | "Cast" | "Identity" => id = view.producer(node.input.first()?)?,
@@ -110,9 +116,13 @@ fn rounding(view: &View, value: &str) -> Option<NodeId> {
             let Some(id) = view.producer(value) else { continue };
             let node = view.node(id);
             match node.op_type() {
-                "Round" | "Floor" | "Ceil" | "QuantizeLinear" | "DynamicQuantizeLinear" => return Some(id),
-                "Mul" | "Div" | "Add" | "Sub" | "Neg" | "Clip" | "Min" | "Max" | "Cast" | "Identity"
-                | "DequantizeLinear" => next.extend(node.input.iter().map(String::as_str)),
+                "Round" | "Floor" | "Ceil" | "QuantizeLinear" | "DynamicQuantizeLinear" => {
+                    return Some(id);
+                }
+                "Mul" | "Div" | "Add" | "Sub" | "Neg" | "Clip" | "Min" | "Max" | "Cast"
+                | "Identity" | "DequantizeLinear" => {
+                    next.extend(node.input.iter().map(String::as_str))
+                }
                 _ => {}
             }
         }
@@ -208,13 +218,19 @@ impl Row<'_, '_> {
         if id == self.product {
             return self.product(node);
         }
-        let operand = |index: usize| node.input.get(index).map_or(Err(Stop::Foreign), |v| self.form(v));
+        let operand =
+            |index: usize| node.input.get(index).map_or(Err(Stop::Foreign), |v| self.form(v));
         match node.op_type() {
             "Identity" | "Unsqueeze" => operand(0),
             "Cast" => self.cast(node, operand(0)?),
             "Abs" => magnitude(operand(0)?),
             "ReduceMax" => self.peak(node, operand(0)?),
-            "Clip" => self.clamp(node, operand(0)?, self.bound(node, "min", 1), self.bound(node, "max", 2)),
+            "Clip" => self.clamp(
+                node,
+                operand(0)?,
+                self.bound(node, "min", 1),
+                self.bound(node, "max", 2),
+            ),
             "Max" | "Min" => self.extremum(node, operand(0)?, operand(1)?),
             "Round" => self.round(node, operand(0)?),
             "Neg" => scale(operand(0)?, Term { factor: -1.0, power: 0 }),
@@ -225,7 +241,9 @@ impl Row<'_, '_> {
             },
             "Div" => scale(operand(0)?, operand(1)?.scalar()?.inverse()),
             "Add" => self.add(node, operand(0)?, operand(1)?),
-            "Sub" => self.add(node, operand(0)?, scale(operand(1)?, Term { factor: -1.0, power: 0 })?),
+            "Sub" => {
+                self.add(node, operand(0)?, scale(operand(1)?, Term { factor: -1.0, power: 0 })?)
+            }
             _ => Err(Stop::Foreign),
         }
     }
@@ -244,12 +262,18 @@ impl Row<'_, '_> {
     /// Integer casts hold the codes exactly; other values would be cut.
     fn cast(&self, node: &NodeProto, form: Form) -> Formed {
         let to = int(node, "to").and_then(|t| DataType::try_from(t as i32).ok());
-        let is_float = matches!(to, Some(DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double));
+        let is_float = matches!(
+            to,
+            Some(DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double)
+        );
         let holds_codes = !matches!(to, Some(DataType::Uint8 | DataType::Bool) | None);
         match form {
             form if is_float => Ok(form),
             Form::Blend { x: None, q: Some(Term::ONE) } if holds_codes => Ok(form),
-            _ => Err(Stop::Other(format!("node `{}` casts to integers what is not its codes", label(node)))),
+            _ => Err(Stop::Other(format!(
+                "node `{}` casts to integers what is not its codes",
+                label(node)
+            ))),
         }
     }
 
@@ -292,9 +316,8 @@ impl Row<'_, '_> {
 
     fn extremum(&self, node: &NodeProto, a: Form, b: Form) -> Formed {
         let (form, bound) = match (a, b) {
-            (Form::Scalar(Term { factor, power: 0 }), form) | (form, Form::Scalar(Term { factor, power: 0 })) => {
-                (form, Some(factor))
-            }
+            (Form::Scalar(Term { factor, power: 0 }), form)
+            | (form, Form::Scalar(Term { factor, power: 0 })) => (form, Some(factor)),
             _ => return Err(Stop::Foreign),
         };
         match node.op_type() {
@@ -310,13 +333,19 @@ impl Row<'_, '_> {
             Form::Peak(factor) if factor > 0.0 && low > 0.0 && high >= f64::from(f32::MAX) => {
                 let eps = low / factor;
                 match self.eps.replace(Some(eps)) {
-                    Some(other) if other != eps => differs(&format!("keeps the scale above {eps}, another node above {other}")),
+                    Some(other) if other != eps => {
+                        differs(&format!("keeps the scale above {eps}, another node above {other}"))
+                    }
                     _ => Ok(Form::Scalar(Term { factor, power: 1 })),
                 }
             }
             Form::Blend { x: None, q: Some(Term { factor, power: 0 }) }
             | Form::Blend { x: Some(Term { factor, power: -1 }), q: None } => {
-                let reach = if matches!(form, Form::Blend { q: None, .. }) { factor } else { 127.0 * factor };
+                let reach = if matches!(form, Form::Blend { q: None, .. }) {
+                    factor
+                } else {
+                    127.0 * factor
+                };
                 // A bound that the codes never reach may be left out, as -128 always is.
                 if low <= -reach.abs() && high >= reach.abs() {
                     Ok(form)
@@ -324,17 +353,23 @@ impl Row<'_, '_> {
                     differs(&format!("clips the codes to {low}..{high}, not to -128..127"))
                 }
             }
-            _ => differs(&format!("clips to {low}..{high} what is neither the codes nor their scale")),
+            _ => differs(&format!(
+                "clips to {low}..{high} what is neither the codes nor their scale"
+            )),
         }
     }
 
     fn round(&self, node: &NodeProto, form: Form) -> Formed {
-        let differs = |what: String| Err(Stop::Other(format!("node `{}` rounds {what}, not x·127/g", label(node))));
+        let differs = |what: String| {
+            Err(Stop::Other(format!("node `{}` rounds {what}, not x·127/g", label(node))))
+        };
         match form {
             Form::Blend { x: Some(Term { factor, power: -1 }), q: None } if near(factor, 127.0) => {
                 Ok(Form::Blend { x: None, q: Some(Term::ONE) })
             }
-            Form::Blend { x: Some(Term { factor, power: -1 }), q: None } => differs(format!("x·{factor:.4}/g")),
+            Form::Blend { x: Some(Term { factor, power: -1 }), q: None } => {
+                differs(format!("x·{factor:.4}/g"))
+            }
             Form::Blend { x: Some(Term { factor, power: 0 }), q: None } => {
                 differs(format!("x·{factor:.4}, a scale that is no token's own"))
             }
@@ -350,16 +385,20 @@ impl Row<'_, '_> {
             (Form::Blend { x: xa, q: qa }, Form::Blend { x: xb, q: qb }) => {
                 Ok(Form::Blend { x: sum(xa, xb)?, q: sum(qa, qb)? })
             }
-            (Form::Peak(_), Form::Scalar(eps)) | (Form::Scalar(eps), Form::Peak(_)) => Err(Stop::Other(format!(
-                "node `{}` adds {} to the largest magnitude instead of keeping it above",
-                label(node),
-                eps.factor
-            ))),
-            (Form::Blend { .. }, Form::Scalar(by)) | (Form::Scalar(by), Form::Blend { .. }) => Err(Stop::Other(format!(
-                "node `{}` shifts the activation by {}: a zero point or another rounding",
-                label(node),
-                by.factor
-            ))),
+            (Form::Peak(_), Form::Scalar(eps)) | (Form::Scalar(eps), Form::Peak(_)) => {
+                Err(Stop::Other(format!(
+                    "node `{}` adds {} to the largest magnitude instead of keeping it above",
+                    label(node),
+                    eps.factor
+                )))
+            }
+            (Form::Blend { .. }, Form::Scalar(by)) | (Form::Scalar(by), Form::Blend { .. }) => {
+                Err(Stop::Other(format!(
+                    "node `{}` shifts the activation by {}: a zero point or another rounding",
+                    label(node),
+                    by.factor
+                )))
+            }
             _ => Err(Stop::Foreign),
         }
     }
@@ -400,7 +439,9 @@ fn scale(form: Form, by: Term) -> Formed {
 
 fn magnitude(form: Form) -> Formed {
     match form {
-        Form::Blend { x: Some(Term { factor, power: 0 }), q: None } => Ok(Form::Magnitude(factor.abs())),
+        Form::Blend { x: Some(Term { factor, power: 0 }), q: None } => {
+            Ok(Form::Magnitude(factor.abs()))
+        }
         _ => Err(Stop::Foreign),
     }
 }
@@ -423,5 +464,8 @@ fn near(a: f64, b: f64) -> bool {
 }
 
 fn int(node: &NodeProto, name: &str) -> Option<i64> {
-    node.attribute.iter().find(|a| a.name() == name && a.r#type() == AttributeType::Int).map(|a| a.i())
+    node.attribute
+        .iter()
+        .find(|a| a.name() == name && a.r#type() == AttributeType::Int)
+        .map(|a| a.i())
 }

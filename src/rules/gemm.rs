@@ -15,7 +15,7 @@ pub(super) fn rules() -> [Rule; 2] {
 }
 
 fn biased() -> Rule {
-    Rule::new("gemm-bias", Effect::Approximate)
+    Rule::named("gemm-bias", Effect::Approximate)
         .find("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> (x, W, B)")
         .emit(
             "bit = bitonnx.BitLinear(x, codes, scale)
@@ -25,7 +25,7 @@ fn biased() -> Rule {
 }
 
 fn plain() -> Rule {
-    Rule::new("gemm", Effect::Approximate)
+    Rule::named("gemm", Effect::Approximate)
         .find("y = Gemm <alpha = 1.0, transA = 0, transB: int = @transB> (x, W)")
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
         .with(|m| Ok(m.projection("x", m.weight("W", layout(m.int("transB")))?)))

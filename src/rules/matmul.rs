@@ -14,7 +14,7 @@ pub(super) fn rules() -> [Rule; 3] {
 }
 
 fn matmul() -> Rule {
-    Rule::new("matmul", Effect::Approximate)
+    Rule::named("matmul", Effect::Approximate)
         .find("y = MatMul(x, W)")
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
         .with(|m| Ok(m.projection("x", m.weight("W", Layout::InOut)?)))
@@ -26,7 +26,7 @@ fn fused_matmul(layout: Layout) -> Rule {
         Layout::InOut => ("fused-matmul", 0),
         Layout::OutIn => ("fused-matmul-transposed", 1),
     };
-    Rule::new(name, Effect::Approximate)
+    Rule::named(name, Effect::Approximate)
         .find(&format!(
             "y = com.microsoft.FusedMatMul
                  <alpha = 1.0, transA = 0, transB = {trans_b}, transBatchA = 0, transBatchB = 0> (x, W)"
