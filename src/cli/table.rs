@@ -163,7 +163,10 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         // 36 + 2 + 12 columns.
         assert_eq!(lines[1], format!("{}…{}  to 1.0 KiB", "n".repeat(17), "n".repeat(18)));
-        assert_eq!(lines[2], format!("{}{}no: a sentence that wraps", "m".repeat(20), " ".repeat(18)));
+        assert_eq!(
+            lines[2],
+            format!("{}{}no: a sentence that wraps", "m".repeat(20), " ".repeat(18))
+        );
     }
 
     #[test]
