@@ -674,6 +674,26 @@ mod run {
     }
 
     #[test]
+    fn a_profile_shows_each_step() {
+        let place = Place::with("bert-ts14");
+        place.run(&["rewrite", "model.onnx"]).assert_done();
+        let args = [
+            "run",
+            "model.bit.onnx",
+            "--random",
+            "--dim",
+            "batch=1",
+            "--dim",
+            "seq=3",
+            "--profile",
+        ];
+        let json = place.json(&args);
+        let steps = json["profile"].as_array().unwrap();
+        assert_eq!(steps.iter().filter(|step| step["op"] == "BitLinear").count(), 12);
+        assert!(place.run(&args).stdout.contains("SLOWEST STEPS"));
+    }
+
+    #[test]
     fn dimensions_without_a_size_are_named() {
         let place = Place::with("bert-ts14");
         let ran = place.run(&["run", "model.onnx", "--random", "--dim", "seq=4"]);

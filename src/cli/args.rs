@@ -188,6 +188,9 @@ pub struct Run {
     /// Run N more times and print how long that took
     #[arg(long, value_name = "N")]
     pub repeat: Option<NonZeroUsize>,
+    /// Run once more and show where the time goes
+    #[arg(long)]
+    pub profile: bool,
 }
 
 fn dimension(text: &str) -> Result<(String, usize), String> {

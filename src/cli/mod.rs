@@ -8,6 +8,8 @@ mod explain;
 mod files;
 mod inspect;
 mod kernels;
+#[cfg(feature = "runtime")]
+mod profile;
 mod progress;
 #[cfg(feature = "runtime")]
 mod random;

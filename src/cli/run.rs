@@ -5,7 +5,8 @@ use super::{
     args::Run,
     console::Console,
     files::{in_file, same_file},
-    kernels, random,
+    profile::{self, Step},
+    random,
     table::{Align, Table, size},
 };
 use anstyle::Style;
@@ -18,7 +19,6 @@ use bitonnx::{
 use serde::Serialize;
 use std::{
     num::NonZeroUsize,
-    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -37,6 +37,8 @@ struct Outcome {
     kernel: &'static str,
     /// The most memory that the process has held; unknown on some systems.
     peak_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Vec<Step>>,
 }
 
 /// An input or output as it was.
@@ -59,15 +61,11 @@ struct Repeated {
 /// Runs the model and prints what came out and how long it took.
 pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
     check_output(args)?;
-    let kernel = kernels::chosen()?.name();
     let given = args.input.as_deref().map(npz::read).transpose()?;
-    let threads =
-        args.threads.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-
     let (model, reading) = timed(|| proto::load(&args.model))?;
     let limits = random::Limits::of(&model);
     let named = |e: Error| in_file(&args.model, &e);
-    let options = Options { threads: Some(threads) };
+    let options = Options { threads: args.threads };
     let (mut session, building) = timed(|| Session::new(model, &options)).map_err(named)?;
     let inputs = match given {
         Some(inputs) => inputs,
@@ -79,6 +77,7 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
     for _ in 0..args.repeat.map_or(0, NonZeroUsize::get) {
         times.push(timed(|| session.run(&inputs)).map_err(named)?.1);
     }
+    let profile = args.profile.then(|| session.profile(&inputs)).transpose().map_err(named)?;
     if let Some(path) = &args.output {
         npz::write(path, outputs.iter().map(|(name, array)| (name.as_str(), array)))?;
     }
@@ -91,9 +90,10 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
         load_ms: ms(reading + building + planning),
         first_ms: ms(first),
         repeated: repeated(times),
-        threads: threads.get(),
-        kernel,
+        threads: session.threads(),
+        kernel: session.kernel().name(),
         peak_bytes: peak_bytes(),
+        profile: profile.map(|steps| steps.into_iter().map(Step::from).collect()),
     };
     if console.json() {
         console.print_json(&outcome)?;
@@ -123,7 +123,8 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     Ok((result, began.elapsed()))
 }
 
-fn ms(time: Duration) -> f64 {
+/// Milliseconds to the microsecond.
+pub fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
@@ -171,7 +172,8 @@ fn print(outcome: &Outcome, console: &mut Console) -> std::io::Result<()> {
     let threads = if outcome.threads == 1 { "thread" } else { "threads" };
     write!(out, "{} {threads}, kernel {}", outcome.threads, outcome.kernel)?;
     match outcome.peak_bytes {
-        Some(bytes) => writeln!(out, ", at most {} of memory", size(bytes)),
-        None => writeln!(out),
+        Some(bytes) => writeln!(out, ", at most {} of memory", size(bytes))?,
+        None => writeln!(out)?,
     }
+    outcome.profile.iter().try_for_each(|steps| profile::print(steps, console))
 }
