@@ -22,13 +22,9 @@ pub enum Array {
     F16(Elements<f16>),
     BF16(Elements<bf16>),
     I8(Elements<i8>),
-    I16(Elements<i16>),
     I32(Elements<i32>),
     I64(Elements<i64>),
     U8(Elements<u8>),
-    U16(Elements<u16>),
-    U32(Elements<u32>),
-    U64(Elements<u64>),
     Bool(Elements<bool>),
 }
 
@@ -41,13 +37,9 @@ macro_rules! for_any {
             $crate::array::Array::F16($elements) => $body,
             $crate::array::Array::BF16($elements) => $body,
             $crate::array::Array::I8($elements) => $body,
-            $crate::array::Array::I16($elements) => $body,
             $crate::array::Array::I32($elements) => $body,
             $crate::array::Array::I64($elements) => $body,
             $crate::array::Array::U8($elements) => $body,
-            $crate::array::Array::U16($elements) => $body,
-            $crate::array::Array::U32($elements) => $body,
-            $crate::array::Array::U64($elements) => $body,
             $crate::array::Array::Bool($elements) => $body,
         }
     };
@@ -70,13 +62,9 @@ impl Array {
             Float16 => decode::<f16>(&shape, &bytes),
             Bfloat16 => decode::<bf16>(&shape, &bytes),
             Int8 => decode::<i8>(&shape, &bytes),
-            Int16 => decode::<i16>(&shape, &bytes),
             Int32 => decode::<i32>(&shape, &bytes),
             Int64 => decode::<i64>(&shape, &bytes),
             Uint8 => decode::<u8>(&shape, &bytes),
-            Uint16 => decode::<u16>(&shape, &bytes),
-            Uint32 => decode::<u32>(&shape, &bytes),
-            Uint64 => decode::<u64>(&shape, &bytes),
             Bool => decode::<bool>(&shape, &bytes),
             Uint4 => Self::from_vec(&shape, unpack(&shape, &bytes, 4, |code| code)?),
             Uint2 => Self::from_vec(&shape, unpack(&shape, &bytes, 2, |code| code)?),
@@ -177,13 +165,9 @@ impl Array {
             Float16 => self.convert::<f16>(),
             Bfloat16 => self.convert::<bf16>(),
             Int8 => self.convert::<i8>(),
-            Int16 => self.convert::<i16>(),
             Int32 => self.convert::<i32>(),
             Int64 => self.convert::<i64>(),
             Uint8 => self.convert::<u8>(),
-            Uint16 => self.convert::<u16>(),
-            Uint32 => self.convert::<u32>(),
-            Uint64 => self.convert::<u64>(),
             Bool => self.convert::<bool>(),
             _ => return None,
         })
@@ -231,7 +215,6 @@ pub trait Element: Copy + Default + PartialEq + PartialOrd + Send + Sync + 'stat
         match self.widen() {
             Wide::Float(value) => value,
             Wide::Int(value) => value as f64,
-            Wide::Uint(value) => value as f64,
         }
     }
 }
@@ -241,10 +224,8 @@ pub trait Element: Copy + Default + PartialEq + PartialOrd + Send + Sync + 'stat
 pub enum Wide {
     /// A float of any width.
     Float(f64),
-    /// An integer other than a `u64`, or a bool as 0 or 1.
+    /// An integer, or a bool as 0 or 1.
     Int(i64),
-    /// A `u64`.
-    Uint(u64),
 }
 
 macro_rules! element {
@@ -283,7 +264,6 @@ macro_rules! integer {
             // Through i64: what a narrow integer can't hold wraps, as in ONNX Runtime.
             Wide::Float(value) => value as i64 as $type,
             Wide::Int(value) => value as $type,
-            Wide::Uint(value) => value as $type,
         });
     };
 }
@@ -295,23 +275,13 @@ macro_rules! float {
 }
 
 integer!(i8, I8, Int8);
-integer!(i16, I16, Int16);
 integer!(i32, I32, Int32);
 integer!(i64, I64, Int64);
 integer!(u8, U8, Uint8);
-integer!(u16, U16, Uint16);
-integer!(u32, U32, Uint32);
-element!(u64, U64, Uint64, Wide::Uint, |wide| match wide {
-    Wide::Float(value) if value < 0.0 => value as i64 as u64,
-    Wide::Float(value) => value as u64,
-    Wide::Int(value) => value as u64,
-    Wide::Uint(value) => value,
-});
 float!(f32, F32, Float, f32_from);
 float!(f64, F64, Double, |wide| match wide {
     Wide::Float(value) => value,
     Wide::Int(value) => value as f64,
-    Wide::Uint(value) => value as f64,
 });
 float!(f16, F16, Float16, |wide| f16::from_f32(f32_from(wide)));
 float!(bf16, BF16, Bfloat16, |wide| bf16::from_f32(f32_from(wide)));
@@ -328,7 +298,7 @@ impl Element for bool {
         Wide::Int(self.into())
     }
     fn from_wide(wide: Wide) -> Self {
-        !matches!(wide, Wide::Float(0.0) | Wide::Int(0) | Wide::Uint(0))
+        !matches!(wide, Wide::Float(0.0) | Wide::Int(0))
     }
     fn from_bytes(bytes: &[u8]) -> Vec<Self> {
         bytes.iter().map(|&byte| byte != 0).collect()
@@ -342,7 +312,6 @@ fn f32_from(wide: Wide) -> f32 {
     match wide {
         Wide::Float(value) => value as f32,
         Wide::Int(value) => value as f32,
-        Wide::Uint(value) => value as f32,
     }
 }
 

@@ -208,10 +208,13 @@ fn near<'l>(labels: &[&'l str], name: &str) -> Vec<&'l str> {
     if near.is_empty() {
         let parts = name.split(SEPARATORS).count();
         let likely: HashSet<&str> = labels.iter().flat_map(|label| windows(label, parts)).collect();
-        let mut likely: Vec<&str> = likely.into_iter().collect();
-        likely.sort_unstable();
-        let likely = similar::get_close_matches(name, &likely, SHOWN, 0.6);
-        near = likely.into_iter().flat_map(holding).collect();
+        let mut likely: Vec<(f64, &str)> = likely
+            .into_iter()
+            .map(|part| (strsim::normalized_damerau_levenshtein(name, part), part))
+            .filter(|(likeness, _)| *likeness >= 0.6)
+            .collect();
+        likely.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        near = likely.into_iter().flat_map(|(_, part)| holding(part)).collect();
     }
     let mut seen = HashSet::new();
     near.retain(|label| seen.insert(*label));

@@ -1,7 +1,7 @@
 //! The compiler pass: a model and options in, a model and a report out.
 //!
-//! [`survey`] finds every projection by the rules of the recipe, [`policy`] decides which to convert,
-//! [`convert`] makes the nodes that replace them; this module puts the parts together. Nothing here
+//! `survey` finds every projection by the rules of the recipe, `policy` decides which to convert,
+//! `convert` makes the nodes that replace them; this module puts the parts together. Nothing here
 //! knows a rule by name.
 
 mod convert;

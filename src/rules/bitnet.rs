@@ -5,7 +5,7 @@
 //! x ───┴──────────── Mul ─ Round ─ Clip ─ Div ─ MatMul(W) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ y
 //! ```
 //!
-//! The picture is one spelling of many: [`fake_quant`] recognises the arithmetic. What only served
+//! The picture is one spelling of many: [`super::fake_quant`] recognises the arithmetic. What only served
 //! the fake quantisation is orphaned by the new node and goes with it.
 
 use super::{

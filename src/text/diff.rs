@@ -19,7 +19,10 @@ use super::{
     table::{Row, Widths},
 };
 use crate::proto::{FunctionProto, GraphProto, ModelProto, TensorProto, raw_bytes};
-use similar::{Algorithm, DiffTag, capture_diff_slices};
+use similar::{
+    DiffOp, DiffTag,
+    algorithms::{Capture, myers},
+};
 use std::{collections::HashMap, fmt};
 
 /// What changed, line by line. `Display` shows it, a mark before each line: `-`, `+`, or blank.
@@ -224,8 +227,14 @@ fn compared<T: Eq + std::hash::Hash>(
     before: &[T],
     after: &[T],
 ) -> impl Iterator<Item = (Mark, usize)> {
-    let operations = capture_diff_slices(Algorithm::Myers, before, after);
-    operations.into_iter().flat_map(|operation| {
+    let mut known = HashMap::new();
+    let mut number = |item| {
+        let next = known.len();
+        *known.entry(item).or_insert(next)
+    };
+    let before: Vec<usize> = before.iter().map(&mut number).collect();
+    let after: Vec<usize> = after.iter().map(&mut number).collect();
+    operations(&before, &after).into_iter().flat_map(|operation| {
         let (tag, old, new) = operation.as_tag_tuple();
         let removed =
             old.clone().filter(move |_| tag != DiffTag::Equal).map(|i| (Mark::Removed, i));
@@ -233,4 +242,13 @@ fn compared<T: Eq + std::hash::Hash>(
         let added = new.filter(move |_| tag != DiffTag::Equal).map(|i| (Mark::Added, i));
         same.chain(removed).chain(added)
     })
+}
+
+/// The difference of two sequences, whose equal items have equal numbers.
+fn operations(before: &[usize], after: &[usize]) -> Vec<DiffOp> {
+    let mut found = Capture::new();
+    match myers::diff(&mut found, before, 0..before.len(), after, 0..after.len()) {
+        Ok(()) => found.into_ops(),
+        Err(never) => match never {},
+    }
 }

@@ -26,11 +26,11 @@ macro_rules! match_types {
 }
 
 macro_rules! numbers {
-    ($($rest:tt)+) => { match_types!([F32 F64 I8 I16 I32 I64 U8 U16 U32 U64], $($rest)+) };
+    ($($rest:tt)+) => { match_types!([F32 F64 I8 I32 I64 U8], $($rest)+) };
 }
 
 macro_rules! integers {
-    ($($rest:tt)+) => { match_types!([I8 I16 I32 I64 U8 U16 U32 U64], $($rest)+) };
+    ($($rest:tt)+) => { match_types!([I8 I32 I64 U8], $($rest)+) };
 }
 
 /// An operator of one float.
@@ -116,7 +116,7 @@ pub fn sign(call: &mut Call) -> Outcome {
 }
 
 pub fn neg(call: &mut Call) -> Outcome {
-    match_types!([F32 F64 I8 I16 I32 I64], call.take(0)?, x => x.mapv_into(Number::neg))
+    match_types!([F32 F64 I8 I32 I64], call.take(0)?, x => x.mapv_into(Number::neg))
 }
 
 pub fn is_nan(call: &mut Call) -> Outcome {
@@ -186,7 +186,7 @@ pub fn clip(call: &mut Call) -> Outcome {
     }
     clip_types!(
         F32 f32 F64 f64 F16 f16 BF16 bf16
-        I8 i8 I16 i16 I32 i32 I64 i64 U8 u8 U16 u16 U32 u32 U64 u64
+        I8 i8 I32 i32 I64 i64 U8 u8
     )
 }
 
@@ -222,7 +222,7 @@ pub fn bit_shift(call: &mut Call) -> Outcome {
     let (pair, limit) = (pair(call)?, call.limit);
     macro_rules! shift {
         ($f:ident) => {
-            match_types!([U8 U16 U32 U64], pair, (a, b) => Element::wrap, zip(a, b, limit, |a, b| {
+            match_types!([U8], pair, (a, b) => Element::wrap, zip(a, b, limit, |a, b| {
                 u32::try_from(b).ok().and_then(|by| a.$f(by)).unwrap_or(0)
             }))
         };
@@ -244,7 +244,7 @@ pub fn select(call: &mut Call) -> Outcome {
     let shape = broadcast_shape(&broadcast_shape(condition.shape(), yes.shape())?, no.shape())?;
     let limit = call.limit;
     match_types!(
-        [F32 F64 F16 BF16 I8 I16 I32 I64 U8 U16 U32 U64 Bool],
+        [F32 F64 F16 BF16 I8 I32 I64 U8 Bool],
         (yes, no), (a, b) => Element::wrap,
         choose(&condition, &a, &b, &shape, limit)
     )
@@ -281,7 +281,7 @@ fn fold(call: &mut Call, f: impl Fn((Array, Array), Limit) -> Outcome) -> Outcom
 
 fn refuse_zero_divisor(divisor: &Array) -> Result<(), Reason> {
     fn has_zero<T: Element>(elements: &Elements<T>) -> bool {
-        elements.iter().any(|e| matches!(e.widen(), Wide::Int(0) | Wide::Uint(0)))
+        elements.iter().any(|e| matches!(e.widen(), Wide::Int(0)))
     }
     let zero = for_any!(divisor, elements => has_zero(elements));
     if zero { Err("it divides an integer by zero".to_owned()) } else { Ok(()) }

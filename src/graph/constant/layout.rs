@@ -102,7 +102,6 @@ pub fn range(call: &mut Call) -> Outcome {
     }
     range_of!(f32, F32);
     range_of!(f64, F64);
-    range_of!(i16, I16);
     range_of!(i32, I32);
     range_of!(i64, I64);
     Err(mismatch(&start, &end))

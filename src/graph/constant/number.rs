@@ -133,10 +133,6 @@ macro_rules! unsigned_number {
 float_number!(f32);
 float_number!(f64);
 signed_number!(i8);
-signed_number!(i16);
 signed_number!(i32);
 signed_number!(i64);
 unsigned_number!(u8);
-unsigned_number!(u16);
-unsigned_number!(u32);
-unsigned_number!(u64);

@@ -24,7 +24,7 @@ pub fn dequantize_linear(call: &mut Call) -> Outcome {
             }
         };
     }
-    Ok(Array::F32(dequantize!(I8 I16 I32 U8 U16).into_shared()))
+    Ok(Array::F32(dequantize!(I8 I32 U8).into_shared()))
 }
 
 /// `round(x / scale) + zero_point`, half to even, saturated. The result has the zero point's type,
@@ -54,8 +54,6 @@ pub fn quantize_linear(call: &mut Call) -> Outcome {
     Ok(match DataType::try_from(dtype) {
         Ok(DataType::Int8) => quantize!(i8),
         Ok(DataType::Uint8) => quantize!(u8),
-        Ok(DataType::Int16) => quantize!(i16),
-        Ok(DataType::Uint16) => quantize!(u16),
         _ => return Err(format!("it quantises to {}", type_name(dtype))),
     })
 }

@@ -40,7 +40,7 @@ pub fn sum_square(call: &mut Call) -> Outcome {
 macro_rules! extreme {
     ($name:ident, $f:ident) => {
         pub fn $name(call: &mut Call) -> Outcome {
-            extreme!(@types $f, Lanes::of(call)?; F32 F64 I8 I32 I64 U8 U32 U64)
+            extreme!(@types $f, Lanes::of(call)?; F32 F64 I8 I32 I64 U8)
         }
     };
     (@types $f:ident, $input:expr; $($variant:ident)+) => {
