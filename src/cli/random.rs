@@ -137,28 +137,31 @@ fn shapes(values: &[&Value], dims: &[(String, usize)]) -> Result<Vec<Vec<usize>>
         }
     }
     let known: BTreeSet<String> = values.iter().flat_map(|v| names(v)).collect();
-    let listed = || known.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
     if let Some(unknown) = sizes.keys().find(|name| !known.contains(**name)) {
         return Err(Error::new(
             format!("--dim {unknown} is of no use"),
             match known.is_empty() {
                 true => "every dimension of the model's inputs has a fixed size".to_owned(),
-                false => format!("the model's dimensions are {}", listed()),
+                false => format!("the model's dimensions are {}", listed(&known)),
             },
             "leave it out, or correct its name",
         ));
     }
-    let missing: Vec<&String> =
-        known.iter().filter(|name| !sizes.contains_key(name.as_str())).collect();
+    let missing: BTreeSet<String> =
+        known.into_iter().filter(|name| !sizes.contains_key(name.as_str())).collect();
     if !missing.is_empty() {
         let example = missing.iter().map(|name| format!("--dim '{name}={}'", example(name)));
         return Err(Error::new(
             "random inputs need sizes for the model's dimensions",
-            format!("the model leaves open {}", listed()),
+            format!("the model leaves open {}", listed(&missing)),
             example.collect::<Vec<_>>().join(" "),
         ));
     }
     values.iter().map(|value| shape(value, &sizes)).collect()
+}
+
+fn listed(names: &BTreeSet<String>) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn shape(value: &Value, sizes: &BTreeMap<&str, usize>) -> Result<Vec<usize>> {
@@ -171,7 +174,9 @@ fn shape(value: &Value, sizes: &BTreeMap<&str, usize>) -> Result<Vec<usize>> {
     };
     let size = |(axis, dim): (usize, &Dim)| match dim {
         Dim::Fixed(size) => *size,
-        Dim::Named(name) => terms(name).map(|t| t.parse().unwrap_or_else(|_| sizes[t])).sum(),
+        Dim::Named(name) => terms(name)
+            .map(|term| term.parse().unwrap_or_else(|_| sizes[term]))
+            .fold(0, usize::saturating_add),
         Dim::Any => sizes[position(value, axis).as_str()],
     };
     Ok(dims.iter().enumerate().map(size).collect())

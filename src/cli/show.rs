@@ -24,7 +24,7 @@ fn show(args: &Show, console: &mut Console) -> Result<Exit, Failure> {
     let style = if args.full { text::Style::Full } else { text::Style::SHORT };
     let text = print::model(&proto::load(&args.model)?, style);
     if console.json() {
-        console.print_json(&json!({ "model": args.model, "text": text }))?;
+        console.print_json(&json!({ "model": args.model.display().to_string(), "text": text }))?;
     } else {
         writeln!(console.out(), "{}", text.trim_end())?;
     }
@@ -36,9 +36,9 @@ fn compare(args: &Show, other: &Path, console: &mut Console) -> Result<Exit, Fai
     let same = diff.is_empty();
     let diff = if args.full { diff } else { diff.folded(CONTEXT) }.to_string();
     if console.json() {
-        console.print_json(
-            &json!({ "model": args.model, "other": other, "same": same, "diff": diff }),
-        )?;
+        let [model, other] = [args.model.as_path(), other].map(|path| path.display().to_string());
+        let json = json!({ "model": model, "other": other, "same": same, "diff": diff });
+        console.print_json(&json)?;
         return Ok(Exit::Done);
     }
     if same {
