@@ -11,7 +11,8 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 #[test]
 fn rules_on_small_graphs() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/graphs");
-    let mut graphs: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut graphs: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     graphs.sort();
     assert!(!graphs.is_empty());
     for path in graphs {
@@ -43,7 +44,11 @@ fn lines(report: &Report) -> String {
     for entry in &report.projections {
         let what = match entry.action {
             Action::BitLinear => {
-                format!("scale {:.4}, {:.0} % zeros", entry.scale.unwrap(), 100.0 * entry.zeros.unwrap())
+                format!(
+                    "scale {:.4}, {:.0} % zeros",
+                    entry.scale.unwrap(),
+                    100.0 * entry.zeros.unwrap()
+                )
             }
             Action::Keep => format!("kept: {}", entry.reason),
         };

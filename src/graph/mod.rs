@@ -6,7 +6,8 @@ mod constant;
 mod patch;
 mod view;
 
+pub use crate::proto::nested_graphs;
 pub use check::check;
 pub use constant::{Constants, Expression, Matrix, NotConstant};
 pub use patch::{Patch, apply, drop_unread, read_initializers};
-pub use view::{NodeId, Use, View, captured, nested_graphs};
+pub use view::{NodeId, Use, View, captured};

@@ -1,6 +1,6 @@
 //! A read-only look at one graph: who makes a value, who reads it, what is stored.
 
-use crate::proto::{GraphProto, NodeProto, TensorProto, type_proto};
+use crate::proto::{GraphProto, NodeProto, TensorProto, nested_graphs, type_proto};
 use std::collections::{HashMap, HashSet};
 
 /// A node's index in `GraphProto::node`.
@@ -170,9 +170,4 @@ pub fn captured(node: &NodeProto) -> Vec<&str> {
         }
     }
     found
-}
-
-/// The graphs among a node's attributes (the branches of `If`, the bodies of `Loop` and `Scan`).
-pub fn nested_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs))
 }

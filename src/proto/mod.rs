@@ -104,9 +104,14 @@ pub fn opset(model: &ModelProto) -> i64 {
 pub fn graphs(model: &ModelProto) -> Vec<&GraphProto> {
     fn collect<'m>(graph: &'m GraphProto, found: &mut Vec<&'m GraphProto>) {
         found.push(graph);
-        graph.node.iter().flat_map(crate::graph::nested_graphs).for_each(|g| collect(g, found));
+        graph.node.iter().flat_map(nested_graphs).for_each(|g| collect(g, found));
     }
     let mut found = Vec::new();
     model.graph.iter().for_each(|graph| collect(graph, &mut found));
     found
+}
+
+/// The graphs among a node's attributes (the branches of `If`, the bodies of `Loop` and `Scan`).
+pub fn nested_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs))
 }

@@ -7,11 +7,11 @@
 
 use crate::{
     quant::Layout,
-    rewrite::{Effect, Rule},
+    rewrite::{Effect, Reject, Rule},
 };
 
-pub(super) fn rules() -> [Rule; 2] {
-    [biased(), plain()]
+pub(super) fn rules() -> [Rule; 3] {
+    [biased(), plain(), scaled()]
 }
 
 fn biased() -> Rule {
@@ -29,6 +29,16 @@ fn plain() -> Rule {
         .find("y = Gemm <alpha = 1.0, transA = 0, transB: int = @transB> (x, W)")
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
         .with(|m| Ok(m.projection("x", m.weight("W", layout(m.int("transB")))?)))
+}
+
+/// With factors, or of a transposed activation, it is no plain product.
+fn scaled() -> Rule {
+    Rule::named("gemm-scaled", Effect::Keep).find("y = Gemm(x, W, rest)").with(|m| {
+        Err(Reject::Refuse(format!(
+            "node `{}` has factors or transposes its activation",
+            m.label()
+        )))
+    })
 }
 
 /// How Gemm's attribute lays out its weight.

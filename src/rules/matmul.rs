@@ -6,11 +6,11 @@
 
 use crate::{
     quant::Layout,
-    rewrite::{Effect, Rule},
+    rewrite::{Effect, Reject, Rule},
 };
 
-pub(super) fn rules() -> [Rule; 3] {
-    [matmul(), fused_matmul(Layout::InOut), fused_matmul(Layout::OutIn)]
+pub(super) fn rules() -> [Rule; 4] {
+    [matmul(), fused_matmul(Layout::InOut), fused_matmul(Layout::OutIn), scaled()]
 }
 
 fn matmul() -> Rule {
@@ -33,4 +33,13 @@ fn fused_matmul(layout: Layout) -> Rule {
         ))
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
         .with(move |m| Ok(m.projection("x", m.weight("W", layout)?)))
+}
+
+fn scaled() -> Rule {
+    Rule::named("fused-matmul-scaled", Effect::Keep)
+        .find("y = com.microsoft.FusedMatMul(x, W)")
+        .with(|m| {
+            let why = "has a factor, or transposes its activation or batches";
+            Err(Reject::Refuse(format!("node `{}` {why}", m.label())))
+        })
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::proto::{FunctionProto, GraphProto, ModelProto, TensorProto, raw_bytes};
 use similar::{
     DiffOp, DiffTag,
-    algorithms::{Capture, myers},
+    algorithms::{Capture, Replace, myers},
 };
 use std::{collections::HashMap, fmt};
 
@@ -246,9 +246,9 @@ fn compared<T: Eq + std::hash::Hash>(
 
 /// The difference of two sequences, whose equal items have equal numbers.
 fn operations(before: &[usize], after: &[usize]) -> Vec<DiffOp> {
-    let mut found = Capture::new();
+    let mut found = Replace::new(Capture::new());
     match myers::diff(&mut found, before, 0..before.len(), after, 0..after.len()) {
-        Ok(()) => found.into_ops(),
+        Ok(()) => found.into_inner().into_ops(),
         Err(never) => match never {},
     }
 }

@@ -1,0 +1,180 @@
+//! Models from and to files: nothing is lost, nothing is half written, nothing outside is read.
+
+use bitonnx::{
+    proto::{self, ExternalData, ModelProto, TensorProto, tensor_proto::DataLocation},
+    rewrite::{Options, rewrite},
+};
+use onnx_protobuf::ModelProto as OtherModel;
+use prost::Message as _;
+use protobuf::Message as _;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn fixtures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let models = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path().join("model.onnx"));
+    let mut models: Vec<PathBuf> = models.filter(|m| m.exists()).collect();
+    models.sort();
+    assert!(models.len() > 20);
+    models
+}
+
+fn save(model: &ModelProto, path: &Path, external: ExternalData) -> proto::Saved {
+    proto::save(model, path, external, &mut |_| {}).unwrap()
+}
+
+#[test]
+fn decoding_and_encoding_gives_the_same_bytes() {
+    for path in fixtures() {
+        let bytes = fs::read(&path).unwrap();
+        let model = proto::decode(bytes.clone().into(), "model").unwrap();
+        assert!(model.encode_to_vec() == bytes, "{}", path.display());
+    }
+}
+
+#[test]
+fn what_is_saved_is_what_prost_encodes() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in fixtures() {
+        let model = proto::load(&path).unwrap();
+        let out = folder.path().join("model.onnx");
+        let saved = save(&model, &out, ExternalData::Never);
+        let bytes = fs::read(&out).unwrap();
+        assert!(bytes == model.encode_to_vec(), "{}", path.display());
+        assert_eq!(saved.bytes, bytes.len() as u64);
+        assert_eq!(proto::digest(&model), blake3::hash(&bytes));
+    }
+}
+
+#[test]
+fn external_data_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in fixtures() {
+        let model = proto::load(&path).unwrap();
+        let out = folder.path().join("model.onnx");
+        let saved = save(&model, &out, ExternalData::Always);
+        assert_eq!(saved.files.len(), 2);
+        assert!(proto::load(&out).unwrap() == model, "{}", path.display());
+        let files = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 2, "the data file of the model before goes with it");
+    }
+}
+
+#[test]
+fn another_reader_reads_what_we_write() {
+    for path in fixtures() {
+        let model = proto::load(&path).unwrap();
+        let rewritten = rewrite(model, &Options::default(), &mut |_, _| {}).unwrap().model;
+        let other = OtherModel::parse_from_bytes(&rewritten.encode_to_vec()).unwrap();
+        let graph = rewritten.graph.as_ref().unwrap();
+        assert_eq!(other.graph.node.len(), graph.node.len());
+        assert_eq!(other.functions.len(), rewritten.functions.len());
+        for (theirs, ours) in other.graph.initializer.iter().zip(&graph.initializer) {
+            assert_eq!(theirs.name, ours.name());
+            assert_eq!(theirs.dims, ours.dims);
+            assert_eq!(theirs.raw_data, ours.raw_data.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+fn unknown_fields_are_refused() {
+    let mut bytes = fs::read(&fixtures()[0]).unwrap();
+    // Field 99 of ModelProto, a varint: what a newer ONNX might write.
+    bytes.extend([0x98, 0x06, 0x01]);
+    let error = proto::decode(bytes.into(), "new.onnx").unwrap_err();
+    assert_eq!(error.what(), "new.onnx can't be read without loss");
+    assert!(error.why().contains("ModelProto") && error.why().contains("field 99"), "{error}");
+}
+
+#[test]
+fn truncated_files_are_refused() {
+    let bytes = fs::read(&fixtures()[0]).unwrap();
+    for length in [0, 1, 7, bytes.len() / 2, bytes.len() - 1] {
+        let error = proto::decode(bytes[..length].to_vec().into(), "cut.onnx").unwrap_err();
+        assert_eq!(error.what(), "cut.onnx is not an ONNX model");
+    }
+}
+
+/// A model whose one tensor lies in `location`, with `data` in `weights.bin` beside it.
+fn external_model(folder: &Path, location: &str, offset: &str, length: &str) -> PathBuf {
+    let entry = |key: &str, value: &str| proto::StringStringEntryProto {
+        key: Some(key.into()),
+        value: Some(value.into()),
+    };
+    let tensor = TensorProto {
+        name: Some("w".into()),
+        dims: vec![2],
+        data_type: Some(1),
+        data_location: Some(DataLocation::External as i32),
+        external_data: vec![
+            entry("location", location),
+            entry("offset", offset),
+            entry("length", length),
+        ],
+        ..TensorProto::default()
+    };
+    let graph = proto::GraphProto { initializer: vec![tensor], ..Default::default() };
+    let model = ModelProto { graph: Some(graph), ..Default::default() };
+    let path = folder.join("model.onnx");
+    fs::write(&path, model.encode_to_vec()).unwrap();
+    path
+}
+
+#[test]
+fn external_data_stay_inside_the_folder() {
+    let outer = tempfile::tempdir().unwrap();
+    let inner = outer.path().join("model");
+    fs::create_dir(&inner).unwrap();
+    fs::write(outer.path().join("secret"), [0; 64]).unwrap();
+    fs::write(inner.join("weights.bin"), [0; 64]).unwrap();
+    let secret = outer.path().join("secret");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&secret, inner.join("link")).unwrap();
+
+    let why = |location: &str, offset: &str, length: &str| {
+        let loaded = proto::load(&external_model(&inner, location, offset, length));
+        loaded.map(|_| ()).map_err(|e| e.why().to_owned())
+    };
+    assert_eq!(why("weights.bin", "8", "8"), Ok(()));
+    let outside = |location: &str| {
+        let why = why(location, "0", "8").unwrap_err();
+        assert!(why.ends_with("lies outside the model's folder"), "{why}");
+    };
+    outside("../secret");
+    outside(secret.to_str().unwrap());
+    #[cfg(unix)]
+    outside("link");
+    assert_eq!(
+        why("weights.bin", "60", "8").unwrap_err(),
+        "it is at bytes 60 to 68 of `weights.bin`, which has 64"
+    );
+    assert_eq!(
+        why("weights.bin", "0", "12").unwrap_err(),
+        "its shape needs 8 bytes, its external length is 12"
+    );
+    assert_eq!(why("weights.bin", "-1", "8").unwrap_err(), "its external offset is not a number");
+    assert!(why("weights.bin", "18446744073709551615", "8").is_err());
+    assert!(why("missing.bin", "0", "8").unwrap_err().contains("missing.bin"));
+}
+
+#[test]
+fn data_that_do_not_fit_their_shape_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    for dims in [vec![3], vec![-1], vec![i64::MAX, i64::MAX]] {
+        let tensor = TensorProto {
+            name: Some("w".into()),
+            dims,
+            data_type: Some(1),
+            raw_data: Some(vec![0; 8].into()),
+            ..TensorProto::default()
+        };
+        let graph = proto::GraphProto { initializer: vec![tensor], ..Default::default() };
+        let model = ModelProto { graph: Some(graph), ..Default::default() };
+        fs::write(&path, model.encode_to_vec()).unwrap();
+        assert!(proto::load(&path).unwrap_err().why().contains("tensor `w`"));
+    }
+}
