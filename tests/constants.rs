@@ -615,13 +615,9 @@ fn tensors_survive_the_way_there_and_back() {
     round_trip(&[f16::from_f32(0.1), f16::MAX]);
     round_trip(&[bf16::from_f32(0.1), bf16::MIN]);
     round_trip(&[i8::MIN, 0, i8::MAX]);
-    round_trip(&[i16::MIN, 300]);
     round_trip(&[i32::MIN, 70_000]);
     round_trip(&[i64::MIN, 1 << 40]);
     round_trip(&[0u8, 255]);
-    round_trip(&[0u16, u16::MAX]);
-    round_trip(&[0u32, u32::MAX]);
-    round_trip(&[0u64, u64::MAX]);
     round_trip(&[true, false]);
 }
 

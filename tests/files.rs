@@ -3,6 +3,7 @@
 use bitonnx::{
     proto::{self, ExternalData, ModelProto, TensorProto, tensor_proto::DataLocation},
     rewrite::{Options, rewrite},
+    rules::recipe,
 };
 use onnx_protobuf::ModelProto as OtherModel;
 use prost::Message as _;
@@ -66,7 +67,8 @@ fn external_data_come_back() {
 fn another_reader_reads_what_we_write() {
     for path in fixtures() {
         let model = proto::load(&path).unwrap();
-        let rewritten = rewrite(model, &Options::default(), &mut |_, _| {}).unwrap().model;
+        let rewritten =
+            rewrite(model, &recipe(), &Options::default(), &mut |_, _| {}).unwrap().model;
         let other = OtherModel::parse_from_bytes(&rewritten.encode_to_vec()).unwrap();
         let graph = rewritten.graph.as_ref().unwrap();
         assert_eq!(other.graph.node.len(), graph.node.len());

@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("graph", &["array", "proto"]),
     ("roles", &["graph", "proto"]),
     ("report", &["roles"]),
-    ("rewrite", &["error", "graph", "proto", "quant", "report", "roles", "rules", "text"]),
+    ("rewrite", &["error", "graph", "proto", "quant", "report", "roles", "text"]),
     ("rules", &["graph", "proto", "quant", "rewrite"]),
     ("runtime", &["error", "graph", "kernels", "npz", "proto"]),
 ];

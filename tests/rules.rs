@@ -4,6 +4,7 @@ use bitonnx::{
     proto::ModelProto,
     report::{Action, Report},
     rewrite::{Filter, Options, rewrite},
+    rules::recipe,
     text,
 };
 use std::{fmt::Write as _, fs, path::PathBuf};
@@ -35,7 +36,7 @@ fn rewritten(source: &str) -> String {
     // Small graphs have no transformer around their projections: take every one.
     let filters = vec![Filter::new(true, "").unwrap()];
     let options = Options { filters, ..Options::default() };
-    let result = rewrite(model.clone(), &options, &mut |_, _| {}).unwrap();
+    let result = rewrite(model.clone(), &recipe(), &options, &mut |_, _| {}).unwrap();
     format!("{}\n{}", lines(&result.report), changes(&model, &result.model))
 }
 

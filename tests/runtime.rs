@@ -4,6 +4,8 @@
 use bitonnx::{
     npz::{self, Array},
     proto::{self, ModelProto, TensorProto, tensor_proto::DataType},
+    rewrite::rewrite,
+    rules::recipe,
     runtime::{Options, Session},
     text::parse_model,
 };
@@ -51,6 +53,24 @@ fn fixtures_match_their_reference() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What was trained with BitLinear computes what its source computed, with our operator in its place.
+#[test]
+fn trained_models_match_after_the_rewrite() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("model.onnx");
+    let trained = files("tests/fixtures", |p| p.to_string_lossy().contains("/bit"));
+    assert!(trained.len() > 5);
+    for source in trained {
+        let model = proto::load(&source.join("model.onnx")).unwrap();
+        let rewritten = rewrite(model, &recipe(), &Default::default(), &mut |_, _| {}).unwrap();
+        assert!(rewritten.report.converted().count() > 0);
+        proto::save(&rewritten.model, &out, Default::default(), &mut |_| {}).unwrap();
+        let far = run_cases(&out, &source.join("io.npz")).unwrap();
+        let near = far.iter().any(|f| *f <= TOLERANCE) && far.iter().all(|f| *f <= OTHER_INTEGER);
+        assert!(near, "{}: {far:.6?}", source.display());
+    }
 }
 
 /// Operators that the runtime mends or says in other operators, against ONNX Runtime.

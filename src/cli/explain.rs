@@ -12,6 +12,7 @@ use bitonnx::{
     proto,
     report::{Action, Entry},
     rewrite::{Explanation, Options, Outcome, explain},
+    rules::recipe,
 };
 use serde::Serialize;
 use std::io::{self, Write};
@@ -26,8 +27,8 @@ struct Explanations {
 /// Prints which rule matches the node, or which comes nearest and what stops it.
 pub fn run(args: &Explain, console: &mut Console) -> Result<Exit, Failure> {
     let model = proto::load(&args.model)?;
-    let found =
-        explain(&model, &args.node, &Options::default()).map_err(|e| in_file(&args.model, &e))?;
+    let found = explain(&model, &recipe(), &args.node, &Options::default())
+        .map_err(|e| in_file(&args.model, &e))?;
     if console.json() {
         let model = args.model.display().to_string();
         console.print_json(&Explanations { model, explanations: found })?;

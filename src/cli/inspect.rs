@@ -5,13 +5,15 @@ use bitonnx::{
     proto,
     report::Report,
     rewrite::{Options, rewrite},
+    rules::recipe,
 };
 
 /// Prints each projection and what `rewrite` would do with it.
 pub fn run(args: &Inspect, console: &mut Console) -> Result<Exit, Failure> {
     let model = proto::load(&args.model)?;
     let mut progress = Progress::new(console, "reading");
-    let rewritten = rewrite(model, &Options::default(), &mut |done, of| progress.at(done, of))?;
+    let rewritten =
+        rewrite(model, &recipe(), &Options::default(), &mut |done, of| progress.at(done, of))?;
     drop(progress);
     let report = Report { model: args.model.display().to_string(), ..rewritten.report };
     if console.json() {

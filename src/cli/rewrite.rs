@@ -10,7 +10,7 @@ use super::{
     report,
     table::size,
 };
-use bitonnx::{Error, Result, proto, report::Report, rewrite::rewrite};
+use bitonnx::{Error, Result, proto, report::Report, rewrite::rewrite, rules::recipe};
 use prost::Message as _;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let source = proto::load(&args.model)?;
     let before = source.encoded_len() as u64;
     let mut progress = Progress::new(console, "rewriting");
-    let rewritten = rewrite(source, &options, &mut |done, of| progress.at(done, of))
+    let rewritten = rewrite(source, &recipe(), &options, &mut |done, of| progress.at(done, of))
         .map_err(|e| in_file(&args.model, &e))?;
     drop(progress);
     let report = Report { model: args.model.display().to_string(), ..rewritten.report };

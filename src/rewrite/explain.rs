@@ -14,7 +14,7 @@ use crate::{
     graph::{self, Constants, NodeId, View, nested_graphs},
     proto::{self, ModelProto, NodeProto},
     report::{Action, Entry},
-    rules, text,
+    text,
 };
 use serde::Serialize;
 use std::collections::HashSet;
@@ -68,7 +68,12 @@ pub struct RuleText {
 ///
 /// # Errors
 /// When the model is broken or has no such node; the hint then names those that come near.
-pub fn explain(model: &ModelProto, name: &str, options: &Options) -> Result<Vec<Explanation>> {
+pub fn explain(
+    model: &ModelProto,
+    recipe: &[Rule],
+    name: &str,
+    options: &Options,
+) -> Result<Vec<Explanation>> {
     graph::check(model).map_err(|why| {
         Error::new(
             "the model can't be explained",
@@ -76,15 +81,14 @@ pub fn explain(model: &ModelProto, name: &str, options: &Options) -> Result<Vec<
             "check it with onnx.checker and export it again",
         )
     })?;
-    let recipe = rules::recipe();
-    let graphs = survey(model, &recipe);
+    let graphs = survey(model, recipe);
     let sites: Vec<&Site> = graphs.iter().flatten().collect();
     let mut decisions = decide(&sites, options)?.0.into_iter();
     let decided: Vec<Decided> =
         graphs.iter().map(|sites| sites.iter().zip(decisions.by_ref()).collect()).collect();
     let mut found = Vec::new();
     if let Some(graph) = &model.graph {
-        let search = Search { model, options, recipe: &recipe, name };
+        let search = Search { model, options, recipe, name };
         search.graph(&View::new(graph), &mut decided.into_iter(), &mut found);
     }
     if found.is_empty() { Err(unknown(model, name)) } else { Ok(found) }

@@ -27,7 +27,6 @@ use crate::{
     graph::{self, Patch},
     proto::{self, GraphProto, ModelProto, OperatorSetIdProto, opset},
     report::{Action, Entry, Report},
-    rules,
 };
 use convert::{Converter, entry as metadata};
 use policy::{Decision, decide};
@@ -42,7 +41,8 @@ pub struct Rewritten {
     pub report: Report,
 }
 
-/// Turns the projections of a model into BitLinears.
+/// Turns the projections of a model into BitLinears, by the rules of a recipe: [`crate::rules::recipe`]
+/// is the one that the command uses.
 ///
 /// `progress` is called with the bytes of weights done so far and of all weights.
 ///
@@ -50,6 +50,7 @@ pub struct Rewritten {
 /// When the model is broken, its opset too old, or a filter matches nothing.
 pub fn rewrite(
     model: ModelProto,
+    recipe: &[Rule],
     options: &Options,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Rewritten> {
@@ -60,8 +61,7 @@ pub fn rewrite(
             "check it with onnx.checker and export it again",
         )
     })?;
-    let recipe = rules::recipe();
-    let graphs = survey(&model, &recipe);
+    let graphs = survey(&model, recipe);
     let sites: Vec<&Site> = graphs.iter().flatten().collect();
     let (decisions, warnings) = decide(&sites, options)?;
     let mut converter = Converter::new(&model, options);
