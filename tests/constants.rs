@@ -217,6 +217,15 @@ fn nested_graphs_read_constants_outwards() {
 }
 
 #[test]
+fn an_outer_node_reads_its_own_graph() {
+    let outer = graph(&[node("Neg", &["w"], "neg")], &[floats("w", &[1], &[1.0])], &[]);
+    let inner = graph(&[node("Abs", &["neg"], "abs")], &[floats("w", &[1], &[5.0])], &[]);
+    let outer = View::new(&outer);
+    let inner = View::nested(&inner, &outer);
+    assert_eq!(Constants::new(&inner).scalar("abs"), Some(1.0));
+}
+
+#[test]
 fn an_expression_lists_what_it_is_made_of() {
     let graph = quantiser(&[2, 2], &[0.5, -0.25, 1.0, 0.0]);
     let view = View::new(&graph);
@@ -533,6 +542,15 @@ fn values_that_are_all_needed_at_once_may_not_exceed_the_memory() {
     let view = View::new(&graph);
     let why = Constants::new(&view).value("y").unwrap_err().to_string();
     assert!(why.ends_with("too much memory for this model"), "{why}");
+}
+
+#[test]
+fn values_that_nothing_needs_any_more_take_no_memory() {
+    let name = |i: usize| format!("v{i}");
+    let nodes: Vec<NodeProto> = (0..200).map(|i| node("Neg", &[&name(i)], &name(i + 1))).collect();
+    let graph = graph(&nodes, &[floats("v0", &[1 << 17], &[1.0; 1 << 17])], &[]);
+    let view = View::new(&graph);
+    assert_eq!(doubles(&Constants::new(&view).value("v200").unwrap()), [1.0; 1 << 17]);
 }
 
 #[test]
