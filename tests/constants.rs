@@ -217,6 +217,15 @@ fn nested_graphs_read_constants_outwards() {
 }
 
 #[test]
+fn an_outer_node_reads_its_own_graph() {
+    let outer = graph(&[node("Neg", &["w"], "neg")], &[floats("w", &[1], &[1.0])], &[]);
+    let inner = graph(&[node("Abs", &["neg"], "abs")], &[floats("w", &[1], &[5.0])], &[]);
+    let outer = View::new(&outer);
+    let inner = View::nested(&inner, &outer);
+    assert_eq!(Constants::new(&inner).scalar("abs"), Some(1.0));
+}
+
+#[test]
 fn an_expression_lists_what_it_is_made_of() {
     let graph = quantiser(&[2, 2], &[0.5, -0.25, 1.0, 0.0]);
     let view = View::new(&graph);
@@ -536,6 +545,15 @@ fn values_that_are_all_needed_at_once_may_not_exceed_the_memory() {
 }
 
 #[test]
+fn values_that_nothing_needs_any_more_take_no_memory() {
+    let name = |i: usize| format!("v{i}");
+    let nodes: Vec<NodeProto> = (0..200).map(|i| node("Neg", &[&name(i)], &name(i + 1))).collect();
+    let graph = graph(&nodes, &[floats("v0", &[1 << 17], &[1.0; 1 << 17])], &[]);
+    let view = View::new(&graph);
+    assert_eq!(doubles(&Constants::new(&view).value("v200").unwrap()), [1.0; 1 << 17]);
+}
+
+#[test]
 fn a_scalar_is_found_without_reading_matrices() {
     let graph = graph(
         &[
@@ -653,157 +671,147 @@ fn narrow_integers_are_read_low_bits_first() {
     assert_eq!(read(&tensor(DataType::Uint2, 5, &[0b11_10_01_00])), None);
 }
 
-const OPERATORS: &[&str] = &[
-    "Abs",
-    "Add",
-    "And",
-    "BitShift",
-    "BitwiseAnd",
-    "BitwiseNot",
-    "Cast",
-    "CastLike",
-    "Clip",
-    "Concat",
-    "Constant",
-    "ConstantOfShape",
-    "DequantizeLinear",
-    "Div",
-    "Equal",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "Gemm",
-    "Identity",
-    "Less",
-    "MatMul",
-    "Max",
-    "Mod",
-    "Mul",
-    "Neg",
-    "Not",
-    "Pad",
-    "Pow",
-    "QuantizeLinear",
-    "Range",
-    "ReduceL2",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceSum",
-    "Reshape",
-    "Round",
-    "ScatterND",
-    "Shape",
-    "Sign",
-    "Size",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Sub",
-    "Tile",
-    "Transpose",
-    "Trilu",
-    "Unsqueeze",
-    "Where",
-    "Xor",
+/// Operators, what their inputs mostly are (`x` any value, `i` integers, `b` bools, `u` bytes), and
+/// the attributes that they may have.
+#[rustfmt::skip]
+const OPERATORS: &[(&str, &str, &[&str])] = &[
+    ("Abs", "x", &[]), ("Neg", "x", &[]), ("Sign", "x", &[]), ("Round", "x", &[]),
+    ("Identity", "x", &[]), ("Not", "b", &[]), ("BitwiseNot", "i", &[]), ("Clip", "xxx", &["min"]),
+    ("Add", "xx", &[]), ("Sub", "xx", &[]), ("Mul", "xx", &[]), ("Div", "xx", &[]),
+    ("Pow", "xx", &[]), ("Mod", "ii", &["fmod"]), ("Max", "xxx", &[]), ("Equal", "xx", &[]),
+    ("Less", "xx", &[]), ("And", "bb", &[]), ("Xor", "bb", &[]), ("BitwiseAnd", "ii", &[]),
+    ("BitShift", "uu", &["direction"]), ("Where", "bxx", &[]), ("Cast", "x", &["to"]),
+    ("CastLike", "xx", &[]), ("Shape", "x", &["start", "end"]), ("Size", "x", &[]),
+    ("Transpose", "x", &["perm"]), ("Reshape", "xi", &["allowzero"]), ("Flatten", "x", &["axis"]),
+    ("Squeeze", "xi", &["axes"]), ("Unsqueeze", "xi", &["axes"]), ("Expand", "xi", &[]),
+    ("Tile", "xi", &[]), ("Concat", "xxx", &["axis"]), ("Split", "xi", &["axis", "split"]),
+    ("Slice", "xiiii", &["starts", "ends"]), ("Pad", "xix", &["pads"]),
+    ("Gather", "xi", &["axis"]), ("ScatterND", "xix", &[]), ("Trilu", "xi", &["upper"]),
+    ("Constant", "", &["value"]), ("Constant", "", &["value_ints"]),
+    ("Constant", "", &["sparse_value"]), ("ConstantOfShape", "i", &["value"]),
+    ("Range", "iii", &[]), ("ReduceSum", "xi", &["keepdims", "noop_with_empty_axes"]),
+    ("ReduceMax", "xi", &["keepdims"]), ("ReduceMean", "x", &["axes"]), ("ReduceL2", "x", &["axes"]),
+    ("MatMul", "xx", &[]), ("Gemm", "xxx", &["transA", "transB"]),
+    ("DequantizeLinear", "ux", &["axis", "block_size"]), ("DequantizeLinear", "uxu", &["axis"]),
+    ("QuantizeLinear", "xxu", &["axis", "output_dtype"]),
+];
+
+const SHAPES: &[&[usize]] = &[
+    &[],
+    &[1],
+    &[2],
+    &[3],
+    &[2, 3],
+    &[3, 2],
+    &[2, 1],
+    &[3, 3],
+    &[1, 3],
+    &[2, 1, 3],
+    &[0],
+    &[2, 0],
 ];
 
 fn small_int() -> impl Strategy<Value = i64> {
     prop_oneof![
-        6 => -3i64..5,
+        20 => -1i64..3,
         1 => prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(1 << 31), Just(-(1i64 << 40))]
     ]
 }
 
-fn any_tensor() -> impl Strategy<Value = TensorProto> {
-    let dims = prop::collection::vec(0i64..4, 0..4);
-    (dims, prop::collection::vec(small_int(), 64), 0usize..13).prop_map(|(dims, data, dtype)| {
-        use DataType::*;
-        let dtype = [
-            Float, Float, Float, Int64, Int64, Int64, Float16, Bool, Int8, Uint8, Int32, Double,
-            Bfloat16,
-        ][dtype];
-        let count = dims.iter().product::<i64>() as usize;
-        let shape: Vec<usize> = dims.iter().map(|&d| d as usize).collect();
-        let integers = Array::from_vec(&shape, data[..count].to_vec()).unwrap();
-        integers.cast(dtype).unwrap().to_tensor("")
+fn any_tensor(
+    types: &'static [DataType],
+    shapes: &'static [&'static [usize]],
+) -> impl Strategy<Value = TensorProto> {
+    let parts = (
+        prop::sample::select(shapes),
+        prop::sample::select(types),
+        prop::collection::vec(small_int(), 9),
+    );
+    parts.prop_map(|(shape, dtype, data)| {
+        let elements = data[..shape.iter().product()].to_vec();
+        Array::from_vec(shape, elements).unwrap().cast(dtype).unwrap().to_tensor("")
     })
 }
 
-fn any_attribute() -> impl Strategy<Value = AttributeProto> {
-    let names = [
-        "axis",
-        "axes",
-        "perm",
-        "keepdims",
-        "to",
-        "block_size",
-        "split",
-        "starts",
-        "ends",
-        "upper",
-        "allowzero",
-        "transA",
-        "fmod",
-        "noop_with_empty_axes",
-        "start",
-        "end",
-        "value",
-        "value_ints",
-        "sparse_value",
-        "direction",
-        "min",
-        "pads",
-        "output_dtype",
-        "shape",
-    ];
+/// The pools that inputs are drawn from, with the letter for each.
+fn any_stored() -> impl Strategy<Value = Vec<(char, TensorProto)>> {
+    use DataType::*;
+    let pool = |letter, types, shapes, count| {
+        let tensors = prop::collection::vec(any_tensor(types, shapes), count);
+        tensors.prop_map(move |pool| pool.into_iter().map(move |t| (letter, t)).collect::<Vec<_>>())
+    };
+    let floats = pool('x', &[Float], SHAPES, 4);
+    let narrow = &[Int64, Int32, Int8, Uint8, Float16, Bfloat16, Double];
+    let others = pool('x', narrow, SHAPES, 2);
+    let lists = pool('i', &[Int64], &[&[1], &[1], &[2], &[2, 1]], 5);
+    let rest = (lists, pool('b', &[Bool], SHAPES, 2), pool('u', &[Uint8], SHAPES, 2));
+    (floats, others, rest).prop_map(|(a, b, (c, d, e))| [a, b, c, d, e].concat())
+}
+
+fn any_attribute(name: &'static str) -> impl Strategy<Value = AttributeProto> {
     let ints = prop::collection::vec(small_int(), 0..4);
-    (0..names.len(), small_int(), ints, any_tensor(), any_tensor()).prop_map(
-        move |(name, i, ints, t, indices)| AttributeProto {
-            name: Some(names[name].into()),
-            i: Some(i),
-            f: Some(i as f32),
-            s: Some(if i > 0 { b"LEFT".to_vec() } else { b"RIGHT".to_vec() }),
-            sparse_tensor: Some(SparseTensorProto {
-                values: Some(t.clone()),
-                indices: Some(indices),
-                dims: ints.clone(),
-            }),
-            t: Some(t),
-            ints,
-            ..Default::default()
-        },
-    )
+    let floats = any_tensor(&[DataType::Float, DataType::Int64], SHAPES);
+    let tensors = (floats, any_tensor(&[DataType::Int64], SHAPES));
+    (small_int(), ints, tensors).prop_map(move |(i, ints, (t, indices))| AttributeProto {
+        name: Some(name.into()),
+        i: Some(if name == "to" { i.saturating_add(5) } else { i }),
+        f: Some(i as f32),
+        s: Some(if i > 0 { b"LEFT".to_vec() } else { b"RIGHT".to_vec() }),
+        sparse_tensor: Some(SparseTensorProto {
+            values: Some(t.clone()),
+            indices: Some(indices),
+            dims: ints.clone(),
+        }),
+        t: Some(t),
+        ints,
+        ..Default::default()
+    })
+}
+
+/// A node without names, and where in the pool each of its inputs stands.
+fn any_node() -> impl Strategy<Value = (&'static str, Vec<usize>, NodeProto)> {
+    prop::sample::select(OPERATORS).prop_flat_map(|(op, kinds, names)| {
+        let attributes: Vec<_> = names.iter().map(|&name| any_attribute(name)).collect();
+        let given = prop::collection::vec(prop::bool::weighted(0.8), names.len());
+        let picks = prop::collection::vec(0usize..100, 0..=kinds.len());
+        let all = prop::collection::vec(0usize..100, kinds.len());
+        (attributes, given, prop_oneof![1 => picks, 5 => all]).prop_map(
+            move |(attributes, given, picks)| {
+                let attributes = attributes.into_iter().zip(given).filter(|(_, given)| *given);
+                let attribute = attributes.map(|(attribute, _)| attribute).collect();
+                (kinds, picks, NodeProto { attribute, ..node(op, &[], "") })
+            },
+        )
+    })
 }
 
 fn any_graph() -> impl Strategy<Value = GraphProto> {
-    let nodes = prop::collection::vec(
-        (
-            prop::sample::select(OPERATORS),
-            prop::collection::vec(0usize..10, 0..4),
-            prop::collection::vec(any_attribute(), 0..3),
-            1usize..3,
-        ),
-        1..12,
-    );
-    (nodes, prop::collection::vec(any_tensor(), 6)).prop_map(|(nodes, mut stored)| {
-        let mut values: Vec<String> = (0..stored.len()).map(|i| format!("w{i}")).collect();
-        stored.iter_mut().zip(&values).for_each(|(tensor, name)| tensor.name = Some(name.clone()));
+    let nodes = prop::collection::vec(any_node(), 1..12);
+    (nodes, any_stored()).prop_map(|(nodes, stored)| {
+        let mut values: Vec<(char, String)> =
+            stored.iter().enumerate().map(|(i, (letter, _))| (*letter, format!("w{i}"))).collect();
+        let tensors = stored.into_iter().zip(&values);
+        let tensors: Vec<TensorProto> = tensors.map(|((_, t), (_, name))| named(name, t)).collect();
         let mut made = vec![];
-        for (at, (op, reads, attribute, outputs)) in nodes.into_iter().enumerate() {
-            // The latest values first, so that chains grow long.
-            let input =
-                reads.iter().map(|&back| values[values.len().saturating_sub(back + 1)].clone());
+        for (at, (kinds, picks, node)) in nodes.into_iter().enumerate() {
+            let inputs = picks.iter().zip(kinds.chars()).map(|(&pick, letter)| {
+                // Now and then a value of another kind; else the latest first, so that chains grow.
+                let fits = values.iter().rev().filter(|v| pick > 95 || v.0 == letter);
+                let fits: Vec<&String> = fits.map(|(_, name)| name).collect();
+                fits[pick % fits.len()].clone()
+            });
+            let input = inputs.collect();
+            let outputs = if node.op_type() == "Split" { 2 } else { 1 };
             let output: Vec<String> = (0..outputs).map(|i| format!("v{at}_{i}")).collect();
-            made.push(NodeProto { attribute, input: input.collect(), ..node(op, &[], "") });
-            made[at].output = output.clone();
-            values.extend(output);
+            values.extend(output.iter().map(|name| ('x', name.clone())));
+            made.push(NodeProto { input, output, ..node });
         }
-        graph(&made, &stored, &[])
+        graph(&made, &tensors, &[])
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn any_graph_gives_values_or_reasons(graph in any_graph()) {

@@ -5,7 +5,7 @@ use super::elementwise::{broadcast, mismatch, no_such};
 use super::layout::standard;
 use super::number::Number;
 use crate::array::{Array, Element, Elements};
-use ndarray::{Array2, ArrayView2, Axis, Ix2, LinalgScalar};
+use ndarray::{Array2, ArrayView2, Ix2, LinalgScalar};
 
 type Outcome = Result<Array, Reason>;
 
@@ -105,17 +105,16 @@ impl Lanes {
         Ok((x, Lanes { axes, keep: call.int("keepdims").unwrap_or(1) != 0 }))
     }
 
-    /// One result for the elements that differ along the reduced axes only.
+    /// One result for the elements that differ along the reduced axes only, taken in row-major order
+    /// whatever the order in memory: sums are the same each time.
     fn fold<T: Element, U: Element>(
         &self,
         x: Elements<T>,
         f: impl Fn(&[T]) -> U,
     ) -> Result<Elements<U>, Reason> {
         let shape = x.shape().to_vec();
-        let (mut reduced, kept): (Vec<usize>, Vec<usize>) =
+        let (reduced, kept): (Vec<usize>, Vec<usize>) =
             (0..shape.len()).partition(|axis| self.axes.contains(axis));
-        // The order is free: that of memory spares a copy.
-        reduced.sort_by_key(|&axis| std::cmp::Reverse(x.stride_of(Axis(axis)).unsigned_abs()));
         let length: usize = reduced.iter().map(|&axis| shape[axis]).product();
         let x = standard(x.permuted_axes([kept.clone(), reduced].concat()));
         let lanes = x.as_slice().ok_or("its input is not contiguous")?.chunks_exact(length);
