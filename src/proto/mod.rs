@@ -29,19 +29,7 @@ use std::{fs::File, path::Path};
 /// Encoding the result again gives what any protobuf writer would: for a file from such a writer,
 /// the same bytes. `name` is used in errors only.
 pub fn decode(bytes: Bytes, name: &str) -> Result<ModelProto> {
-    if let Some(unknown) = wire::unknown_field(&bytes) {
-        return Err(Error::new(
-            format!("{name} can't be read without loss"),
-            format!(
-                "a {} in it has a field {} that ONNX's schema (IR version {}) does not know",
-                unknown.message,
-                unknown.number,
-                Version::IrVersion as i32
-            ),
-            "check that the file is an ONNX model; if a newer ONNX wrote it, export it with an older one",
-        ));
-    }
-    let model = ModelProto::decode(bytes).map_err(|e| {
+    let model = ModelProto::decode(bytes.clone()).map_err(|e| {
         Error::new(
             format!("{name} is not an ONNX model"),
             format!("its protobuf does not decode: {e}"),
@@ -53,6 +41,18 @@ pub fn decode(bytes: Bytes, name: &str) -> Result<ModelProto> {
             format!("{name} is not an ONNX model"),
             "it holds no graph",
             "check that the file is complete and was written by an ONNX exporter",
+        ));
+    }
+    if let Some(unknown) = wire::unknown_field(&bytes) {
+        return Err(Error::new(
+            format!("{name} can't be read without loss"),
+            format!(
+                "a {} in it has a field {} that ONNX's schema (IR version {}) does not know",
+                unknown.message,
+                unknown.number,
+                Version::IrVersion as i32
+            ),
+            "check that the file is an ONNX model; if a newer ONNX wrote it, export it with an older one",
         ));
     }
     Ok(model)

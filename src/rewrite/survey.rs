@@ -188,7 +188,8 @@ fn parts(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<usize
         }
         match readers[..] {
             [node] if matches!(node.op_type(), "Add" | "Identity" | "Cast" | "Reshape") => {
-                value = &node.output[0]
+                let Some(output) = node.output.first() else { break };
+                value = output;
             }
             _ => break,
         }
@@ -206,7 +207,7 @@ fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<V
     let count = split.output.len();
     let sizes: Vec<usize> = match given {
         Some(sizes) => sizes.iter().map(|s| usize::try_from(*s).ok()).collect::<Option<_>>()?,
-        None => vec![n / count; count],
+        None => vec![n.checked_div(count)?; count],
     };
     let axis = attribute("axis").map_or(0, |a| a.i());
     // The axis of the outputs: an axis before it would have to be as long by chance.
@@ -224,7 +225,9 @@ fn sliced_at(
     value: &str,
     n: usize,
 ) -> Option<Vec<usize>> {
-    let slices = readers.iter().filter(|node| node.op_type() == "Slice" && node.input[0] == value);
+    let slices = readers
+        .iter()
+        .filter(|node| node.op_type() == "Slice" && node.input.first().is_some_and(|i| i == value));
     let mut ranges = Vec::new();
     for slice in slices {
         let one = |input: usize, name: &str| -> Option<i64> {
