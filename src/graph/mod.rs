@@ -9,5 +9,5 @@ mod view;
 pub use crate::proto::nested_graphs;
 pub use check::check;
 pub use constant::{Constants, Expression, Matrix, NotConstant};
-pub use patch::{Patch, apply, drop_unread, read_initializers};
+pub use patch::{Before, Patch, apply, drop_orphans};
 pub use view::{NodeId, Use, View, captured};

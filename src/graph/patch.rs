@@ -1,7 +1,7 @@
 //! The one way to change a graph: nodes out, nodes in, orphans swept.
 
 use super::{NodeId, captured};
-use crate::proto::{GraphProto, NodeProto, TensorProto};
+use crate::proto::{GraphProto, NodeProto};
 use std::collections::{HashMap, HashSet};
 
 /// What replaces one matched node.
@@ -21,7 +21,7 @@ pub struct Patch {
 /// Applies patches to a graph and drops what they orphaned: nodes that nothing reads any more.
 ///
 /// Nodes that nothing read before stay, as does the order of all that stays. Initializers are left
-/// to [`drop_unread`], since other graphs may read them.
+/// to [`drop_orphans`], since other graphs may read them.
 ///
 /// # Panics
 /// When two patches claim one node.
@@ -94,23 +94,42 @@ fn reads(node: &NodeProto) -> Vec<&str> {
 }
 
 /// The initializers of a graph, nested ones included, that something reads.
-pub fn read_initializers(graph: &GraphProto) -> HashSet<String> {
+fn read_initializers(graph: &GraphProto) -> HashSet<String> {
     let mut read: HashSet<String> = graph.output.iter().map(|v| v.name().to_owned()).collect();
     read.extend(graph.node.iter().flat_map(reads).map(str::to_owned));
     read
 }
 
-/// Drops what a rewrite left behind: initializers that `before` read and nothing reads now, and the
+/// What a graph holds before it is changed, for [`drop_orphans`].
+pub struct Before {
+    defined: HashSet<String>,
+    read: HashSet<String>,
+}
+
+impl Before {
+    /// Notes what the graph defines and reads.
+    pub fn of(graph: &GraphProto) -> Self {
+        Before { defined: defined(graph), read: read_initializers(graph) }
+    }
+}
+
+/// Drops what a rewrite left behind: initializers that were read before and are no more, and the
 /// value_info and quantisation annotations of values that are gone.
-pub fn drop_unread(graph: &mut GraphProto, before: &HashSet<String>) {
+pub fn drop_orphans(graph: &mut GraphProto, before: &Before) {
     let now = read_initializers(graph);
-    let orphaned = |t: &TensorProto| before.contains(t.name()) && !now.contains(t.name());
     let inputs: HashSet<String> = graph.input.iter().map(|v| v.name().to_owned()).collect();
-    graph.initializer.retain(|t| !orphaned(t) || inputs.contains(t.name()));
-    let mut alive: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
-    alive.extend(graph.node.iter().flat_map(|n| n.output.iter().map(String::as_str)));
-    alive.extend(inputs.iter().map(String::as_str));
-    let dead = |name: &str| !alive.contains(name);
-    graph.value_info.retain(|v| !dead(v.name()));
-    graph.quantization_annotation.retain(|q| !dead(q.tensor_name()));
+    let orphaned = |name: &str| before.read.contains(name) && !now.contains(name);
+    graph.initializer.retain(|t| !orphaned(t.name()) || inputs.contains(t.name()));
+    let alive = defined(graph);
+    let gone = |name: &str| before.defined.contains(name) && !alive.contains(name);
+    graph.value_info.retain(|v| !gone(v.name()));
+    graph.quantization_annotation.retain(|q| !gone(q.tensor_name()));
+}
+
+/// The values that the graph itself defines.
+fn defined(graph: &GraphProto) -> HashSet<String> {
+    let made = graph.node.iter().flat_map(|n| &n.output);
+    let stored = graph.initializer.iter().map(|t| t.name());
+    let given = graph.input.iter().map(|v| v.name());
+    made.map(String::as_str).chain(stored).chain(given).map(str::to_owned).collect()
 }

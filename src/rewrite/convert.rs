@@ -142,7 +142,7 @@ impl<'o> Converter<'o> {
                     int_attribute("in_features", projection.weight.k),
                     float_attribute("eps", projection.eps),
                 ];
-                nodes.extend(self.in_f32(node, projection.weight.storage));
+                nodes.extend(self.cast(node, projection));
             } else {
                 node.attribute = resolve(node.attribute, site, projection.weight.n);
                 nodes.push(node);
@@ -170,21 +170,28 @@ impl<'o> Converter<'o> {
         }
     }
 
-    /// Before opset 15 the operator's definition can't cast back to its input's type: the graph does.
-    fn in_f32(&mut self, mut node: NodeProto, storage: Storage) -> Vec<NodeProto> {
-        let to = match storage {
+    /// The product with the `Cast`s that it needs, so that its output has the type that the source's
+    /// had, the weight's: before opset 15 its definition can't cast back to its input's type, and the
+    /// input of a model that quantises in f32 may have another one.
+    fn cast(&mut self, mut node: NodeProto, projection: &Projection) -> Vec<NodeProto> {
+        let to = match projection.weight.storage {
+            Storage::F32 => DataType::Float,
             Storage::F16 => DataType::Float16,
             Storage::Bf16 => DataType::Bfloat16,
-            Storage::F32 => return vec![node],
         };
-        if self.opset >= 15 {
+        let back = self.opset < 15 && to != DataType::Float;
+        if !back && !projection.casts {
             return vec![node];
         }
         let output = node.output[0].clone();
-        let (x, y) = (self.names.fresh(&output, "x"), self.names.fresh(&output, "y"));
-        let before = cast(&node.input[0], &x, DataType::Float);
-        let after = cast(&y, &output, to);
+        let x = self.names.fresh(&output, "x");
+        let before = cast_node(&node, &node.input[0], &x, if back { DataType::Float } else { to });
         node.input[0] = x;
+        if !back {
+            return vec![before, node];
+        }
+        let y = self.names.fresh(&output, "y");
+        let after = cast_node(&node, &y, &output, to);
         node.output[0] = y;
         vec![before, node, after]
     }
@@ -233,12 +240,15 @@ fn float_attribute(name: &str, value: f32) -> AttributeProto {
     }
 }
 
-fn cast(input: &str, output: &str, to: DataType) -> NodeProto {
+/// A `Cast` that says of itself what the product does.
+fn cast_node(product: &NodeProto, input: &str, output: &str, to: DataType) -> NodeProto {
     NodeProto {
         input: vec![input.into()],
         output: vec![output.into()],
+        name: product.name.as_ref().map(|_| output.to_owned()),
         op_type: Some("Cast".into()),
         attribute: vec![int_attribute("to", to as usize)],
+        metadata_props: product.metadata_props.clone(),
         ..NodeProto::default()
     }
 }

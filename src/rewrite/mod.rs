@@ -64,6 +64,9 @@ pub fn rewrite(
     let graphs = survey(&model, recipe);
     let sites: Vec<&Site> = graphs.iter().flatten().collect();
     let (decisions, warnings) = decide(&sites, options)?;
+    if decisions.iter().any(|d| matches!(d, Decision::Convert(_))) {
+        bit_linear(opset(&model))?;
+    }
     let mut converter = Converter::new(&model, options);
     let mut patches = Vec::new();
     let mut entries = Vec::new();
@@ -158,9 +161,9 @@ fn finish(
     let source = proto::digest(&model).to_hex();
     let opset = opset(&model);
     let Some(graph) = &mut model.graph else { return Ok(model) };
-    let before = graph::read_initializers(graph);
+    let before = graph::Before::of(graph);
     apply(graph, &mut patches.into_iter());
-    graph::drop_unread(graph, &before);
+    graph::drop_orphans(graph, &before);
     graph.initializer.extend(converter.initializers);
 
     let ours = |domain: &str| domain == DOMAIN;

@@ -32,7 +32,8 @@ impl Names {
 fn collect(graph: &GraphProto, names: &mut HashSet<String>) {
     let values = graph.input.iter().chain(&graph.output).chain(&graph.value_info);
     names.extend(values.map(|v| v.name().to_owned()));
-    names.extend(graph.initializer.iter().map(|t| t.name().to_owned()));
+    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
+    names.extend(graph.initializer.iter().chain(sparse).map(|t| t.name().to_owned()));
     for node in &graph.node {
         names.insert(node.name().to_owned());
         names.extend(node.output.iter().cloned());

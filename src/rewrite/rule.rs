@@ -49,6 +49,8 @@ pub struct Projection {
     pub eps: f32,
     /// Whether the source quantised the activation itself.
     pub trained: bool,
+    /// Whether the input's float type may differ from the weight's, which is the output's.
+    pub casts: bool,
     /// The first row of each part of a fused weight, where the rule knows them.
     pub parts: Vec<usize>,
 }
@@ -237,6 +239,7 @@ impl<'m> Match<'_, 'm> {
             factor: 1.0,
             eps: DEFAULT_EPS,
             trained: false,
+            casts: false,
             parts: Vec::new(),
         }
     }

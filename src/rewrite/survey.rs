@@ -111,7 +111,7 @@ fn match_rules<'r>(view: &View, constants: &Constants, rules: &[&'r Rule]) -> Ve
                 continue;
             }
             claimed.extend(bound.nodes.iter().flatten().copied().chain([product]));
-            let bias = bound.values.get("B").cloned();
+            let bias = bound.values.get("b").filter(|b| constants.is_constant(b)).cloned();
             sites.push(Site {
                 rule,
                 root,
@@ -216,7 +216,8 @@ fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<V
         *end += size;
         Some(start)
     });
-    (axis != 0 && sizes.iter().sum::<usize>() == n && count > 1).then(|| starts.collect())
+    let sum = sizes.iter().try_fold(0usize, |sum, size| sum.checked_add(*size))?;
+    (axis != 0 && sum == n && count > 1 && !sizes.contains(&0)).then(|| starts.collect())
 }
 
 fn sliced_at(

@@ -1,7 +1,7 @@
 //! ONNX Runtime's fused `Attention` holds its QKV projection inside.
 //!
 //! ```text
-//! x ─ Attention(W, B) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ Split ═ MultiHeadAttention(B) ─ y
+//! x ─ Attention(W, b) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ Split ═ MultiHeadAttention(b) ─ y
 //! ```
 //!
 //! `MultiHeadAttention` is the same operator without the projection.
@@ -13,17 +13,17 @@ use crate::{
 
 pub(super) fn rules() -> [Rule; 3] {
     [
-        attention("x, W, B", "q, k, v, B"),
-        attention("x, W, B, mask", "q, k, v, B, mask"),
-        Rule::named("attention", Effect::Keep).find("y = com.microsoft.Attention(x, W, rest)").with(|m| {
+        attention("attention", "x, W, b", "q, k, v, b"),
+        attention("attention-masked", "x, W, b, mask", "q, k, v, b, mask"),
+        Rule::named("attention-kept", Effect::Keep).find("y = com.microsoft.Attention(x, W, rest)").with(|m| {
             let why = "holds its projection inside, beside a past, an attention bias or sizes of its own";
             Err(Reject::Refuse(format!("node `{}` {why}", m.label())))
         }),
     ]
 }
 
-fn attention(inputs: &str, unfused: &str) -> Rule {
-    Rule::named("attention", Effect::Approximate)
+fn attention(name: &'static str, inputs: &str, unfused: &str) -> Rule {
+    Rule::named(name, Effect::Approximate)
         .since(13)
         .find(&format!(
             "y = com.microsoft.Attention <num_heads: int = @num_heads, scale: float = @scale,

@@ -11,25 +11,33 @@
 use super::{
     fake_quant::{Stop, quantized},
     gemm::layout,
+    matmul::PLAIN_FUSED_MATMUL,
 };
 use crate::{
     quant::Layout,
     rewrite::{Effect, Match, Projection, Reject, Rule},
 };
 
-pub(super) fn rules() -> [Rule; 5] {
+pub(super) fn rules() -> [Rule; 6] {
     [
         // The product is of integers, and the scales of activation and weight come after it.
         product("bitnet-scaled-div", "y = Div(p, s)", |_| Layout::InOut),
         product("bitnet-scaled-mul", "y = Mul(p, s)", |_| Layout::InOut),
         // The activation's scale is part of the product's operand.
         product("bitnet", "y = MatMul(q, W)", |_| Layout::InOut),
-        product("bitnet-gemm", &gemm("q, W"), |m| layout(m.int("transB"))),
+        product("bitnet-fused-matmul", &format!("y = {PLAIN_FUSED_MATMUL} (q, W)"), |m| {
+            layout(m.int("transB"))
+        }),
+        product(
+            "bitnet-gemm",
+            "y = Gemm <alpha = 1.0, transA = 0, transB: int = @transB> (q, W)",
+            |m| layout(m.int("transB")),
+        ),
         Rule::named("bitnet-gemm-bias", Effect::Exact)
-            .find(&gemm("q, W, B"))
+            .find("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> (q, W, b)")
             .emit(
                 "bit = bitonnx.BitLinear(x, codes, scale)
-                 [bias] y = Add(bit, B)",
+                 [bias] y = Add(bit, b)",
             )
             .with(|m| trained(m, layout(m.int("transB")))),
     ]
@@ -40,10 +48,6 @@ fn product(name: &'static str, pattern: &str, layout: fn(&Match) -> Layout) -> R
         .find(pattern)
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
         .with(move |m| trained(m, layout(m)))
-}
-
-fn gemm(inputs: &str) -> String {
-    format!("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> ({inputs})")
 }
 
 fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
@@ -60,6 +64,7 @@ fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
         factor: found.factor,
         eps: found.eps,
         trained: true,
+        casts: found.casts,
         parts: Vec::new(),
     })
 }

@@ -30,6 +30,8 @@ pub struct Quantized {
     pub factor: f32,
     /// The least `g`.
     pub eps: f32,
+    /// Whether the way from `x` to the product changes the float type.
+    pub casts: bool,
 }
 
 /// Why a value has no usable form.
@@ -44,9 +46,22 @@ pub enum Stop {
 /// The fake quantisation that feeds `root`, if any.
 ///
 /// `root` is the product itself when the scale `g/127` is part of its operand, else the last node
-/// that multiplies or divides the product by the row's scale.
+/// that multiplies or divides the product by the row's scale. Only of the product itself it is said
+/// that its arithmetic is another one: each projection is refused once.
 pub fn quantized(view: &View, constants: &Constants, root: NodeId) -> Result<Quantized, Stop> {
     let product = product_below(view, constants, root).ok_or(Stop::Foreign)?;
+    of_product(view, constants, root, product).map_err(|stop| match stop {
+        Stop::Other(_) if root != product => Stop::Foreign,
+        stop => stop,
+    })
+}
+
+fn of_product(
+    view: &View,
+    constants: &Constants,
+    root: NodeId,
+    product: NodeId,
+) -> Result<Quantized, Stop> {
     let node = view.node(product);
     let operand = &node.input[0];
     let round = rounding(view, operand).ok_or(Stop::Foreign)?;
@@ -60,23 +75,31 @@ pub fn quantized(view: &View, constants: &Constants, root: NodeId) -> Result<Qua
     }
     let mut stop = Stop::Foreign;
     for x in bases(view, round) {
-        let row =
-            Row { view, constants, x, product, eps: Cell::new(None), seen: HashMap::new().into() };
+        let row = Row {
+            view,
+            constants,
+            x,
+            product,
+            eps: Cell::new(None),
+            casts: Cell::new(false),
+            seen: HashMap::new().into(),
+        };
         match row.complete(root) {
             Ok(Term { factor, .. }) => {
                 let (factor, eps) = ((factor * 127.0) as f32, row.eps.get().unwrap_or(0.0) as f32);
-                return Ok(Quantized { x: x.to_owned(), product, factor, eps });
+                let casts = row.casts.get();
+                return Ok(Quantized { x: x.to_owned(), product, factor, eps, casts });
             }
             Err(other @ Stop::Other(_)) => stop = other,
             Err(Stop::Foreign) => {}
         }
     }
     match stop {
-        Stop::Foreign if root == product => Err(Stop::Other(format!(
+        Stop::Foreign => Err(Stop::Other(format!(
             "node `{}` rounds its activation, but not by a scale of 127 over the row's largest magnitude",
             label(view.node(round))
         ))),
-        stop => Err(stop),
+        other => Err(other),
     }
 }
 
@@ -87,7 +110,9 @@ fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<Nod
         let node = view.node(id);
         match node.op_type() {
             "MatMul" => return constants.is_constant(node.input.get(1)?).then_some(id),
-            "Gemm" if id == root => return constants.is_constant(node.input.get(1)?).then_some(id),
+            "Gemm" | "FusedMatMul" if id == root => {
+                return constants.is_constant(node.input.get(1)?).then_some(id);
+            }
             "Mul" => {
                 let product =
                     |v: &String| view.producer(v).filter(|&p| is_product_or_scaling(view.node(p)));
@@ -119,16 +144,33 @@ fn rounding(view: &View, value: &str) -> Option<NodeId> {
                 "Round" | "Floor" | "Ceil" | "QuantizeLinear" | "DynamicQuantizeLinear" => {
                     return Some(id);
                 }
-                "Mul" | "Div" | "Add" | "Sub" | "Neg" | "Clip" | "Min" | "Max" | "Cast"
-                | "Identity" | "DequantizeLinear" => {
-                    next.extend(node.input.iter().map(String::as_str))
-                }
+                "Add" => next.extend(straight_through(view, node)),
+                "Mul" | "Div" | "Sub" | "Neg" | "Clip" | "Min" | "Max" | "Cast" | "Identity"
+                | "DequantizeLinear" => next.extend(node.input.iter().map(String::as_str)),
                 _ => {}
             }
         }
         level = next;
     }
     None
+}
+
+/// The difference that an `Add` adds to `x` in `x + (x_q - x)`; other sums lead to other layers.
+fn straight_through<'m>(view: &View<'m>, add: &'m NodeProto) -> Option<&'m str> {
+    let [a, b] = &add.input[..] else { return None };
+    let adds = |x: &String, difference: &String| {
+        let mut node = view.node(view.producer(difference)?);
+        while matches!(node.op_type(), "Mul" | "Cast" | "Identity") {
+            let maker = |v: &String| view.producer(v).map(|id| view.node(id));
+            node = node.input.iter().find_map(maker)?;
+        }
+        (node.op_type() == "Sub" && node.input.get(1) == Some(x)).then_some(())
+    };
+    match (adds(a, b), adds(b, a)) {
+        (Some(()), _) => Some(b),
+        (_, Some(())) => Some(a),
+        _ => None,
+    }
 }
 
 /// What may be `x` in `round(x·f)`, the likelier first.
@@ -160,6 +202,8 @@ enum Form {
     Scalar(Term),
     /// `factor · max|x|`, before it is kept from zero.
     Peak(f64),
+    /// `factor · max|x|` without the axis that it was taken over.
+    Dropped(f64),
     /// `factor · |x|`.
     Magnitude(f64),
     /// `x·a + q·b`, either of them absent.
@@ -175,6 +219,7 @@ struct Row<'a, 'm> {
     x: &'a str,
     product: NodeId,
     eps: Cell<Option<f64>>,
+    casts: Cell<bool>,
     seen: std::cell::RefCell<HashMap<String, Result<Form, Stop>>>,
 }
 
@@ -221,7 +266,8 @@ impl Row<'_, '_> {
         let operand =
             |index: usize| node.input.get(index).map_or(Err(Stop::Foreign), |v| self.form(v));
         match node.op_type() {
-            "Identity" | "Unsqueeze" => operand(0),
+            "Identity" => operand(0),
+            "Unsqueeze" => self.kept_axis(node, operand(0)),
             "Cast" => self.cast(node, operand(0)?),
             "Abs" => magnitude(operand(0)?),
             "ReduceMax" => self.peak(node, operand(0)?),
@@ -268,8 +314,12 @@ impl Row<'_, '_> {
         );
         let holds_codes = !matches!(to, Some(DataType::Uint8 | DataType::Bool) | None);
         match form {
+            Form::Blend { x: None, q: Some(Term::ONE) } if is_float || holds_codes => Ok(form),
+            Form::Blend { .. } if is_float => {
+                self.casts.set(true);
+                Ok(form)
+            }
             form if is_float => Ok(form),
-            Form::Blend { x: None, q: Some(Term::ONE) } if holds_codes => Ok(form),
             _ => Err(Stop::Other(format!(
                 "node `{}` casts to integers what is not its codes",
                 label(node)
@@ -283,14 +333,27 @@ impl Row<'_, '_> {
             Some(axes) => Some(axes.ints.clone()),
             None => node.input.get(1).and_then(|v| self.constants.value(v).ok()?.to_i64s()),
         };
+        let peak = if int(node, "keepdims") == Some(0) { Form::Dropped } else { Form::Peak };
         match axes.as_deref() {
-            Some([-1]) => Ok(Form::Peak(factor)),
-            Some(&[axis]) if self.rank(&node.input[0]) == Some(axis + 1) => Ok(Form::Peak(factor)),
+            Some([-1]) => Ok(peak(factor)),
+            Some(&[axis]) if self.rank(&node.input[0]) == axis.checked_add(1) => Ok(peak(factor)),
             axes => Err(Stop::Other(format!(
                 "node `{}` takes the largest magnitude over axes {}, not over each row",
                 label(node),
                 axes.map_or("all".into(), |a| format!("{a:?}"))
             ))),
+        }
+    }
+
+    /// `Unsqueeze` of the last axis gives back the axis that a reduction without `keepdims` dropped.
+    fn kept_axis(&self, node: &NodeProto, form: Formed) -> Formed {
+        let axes = match node.attribute.iter().find(|a| a.name() == "axes") {
+            Some(axes) => Some(axes.ints.clone()),
+            None => node.input.get(1).and_then(|v| self.constants.value(v).ok()?.to_i64s()),
+        };
+        match form? {
+            Form::Dropped(factor) if axes.as_deref() == Some(&[-1]) => Ok(Form::Peak(factor)),
+            _ => Err(Stop::Foreign),
         }
     }
 
@@ -433,7 +496,7 @@ fn scale(form: Form, by: Term) -> Formed {
         Form::Product(term) => Form::Product(term.times(by)),
         Form::Peak(factor) if by.power == 0 => Form::Peak(factor * by.factor),
         Form::Magnitude(factor) if by.power == 0 => Form::Magnitude(factor * by.factor),
-        Form::Peak(_) | Form::Magnitude(_) => return Err(Stop::Foreign),
+        Form::Peak(_) | Form::Dropped(_) | Form::Magnitude(_) => return Err(Stop::Foreign),
     })
 }
 

@@ -1,5 +1,5 @@
 //! ```text
-//! x ─ Gemm(W, B) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ Add(B) ─ y
+//! x ─ Gemm(W, b) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ Add(b) ─ y
 //! ```
 //!
 //! The weight is [out, in] with `transB` and [in, out] without, as in GPT-2's Conv1D, whose `Reshape`s
@@ -16,10 +16,10 @@ pub(super) fn rules() -> [Rule; 3] {
 
 fn biased() -> Rule {
     Rule::named("gemm-bias", Effect::Approximate)
-        .find("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> (x, W, B)")
+        .find("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> (x, W, b)")
         .emit(
             "bit = bitonnx.BitLinear(x, codes, scale)
-             [bias] y = Add(bit, B)",
+             [bias] y = Add(bit, b)",
         )
         .with(|m| Ok(m.projection("x", m.weight("W", layout(m.int("transB")))?)))
 }
