@@ -106,6 +106,16 @@ fn save_external(model: &ModelProto, path: &Path, progress: &mut dyn FnMut(u64))
         Some(graph) => move_out(&mut graph.initializer, &location),
         None => Vec::new(),
     };
+    if skeleton.encoded_len() > MAX_MESSAGE {
+        return Err(Error::new(
+            format!("{} can't be written", path.display()),
+            format!(
+                "without its initializers it still has {} bytes, and protobuf's limit is {MAX_MESSAGE}",
+                skeleton.encoded_len()
+            ),
+            "store the weights as initializers: Constant nodes can't be moved to another file",
+        ));
+    }
     let data_bytes = replace(&data_path, |file| write_data(&data, file, progress))?;
     let saved = save_whole(&skeleton, path, &mut |written| progress(data_bytes + written))?;
     for file in old.into_iter().filter(|f| *f != data_path) {
