@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let (options, external) = config::options(args)?;
     let out = args.output.clone().unwrap_or_else(|| default_output(&args.model));
-    check_targets(args, &out)?;
     let source = proto::load(&args.model)?;
+    check_targets(args, &out)?;
     let before = source.encoded_len() as u64;
     let mut progress = Progress::new(console, "rewriting");
     let rewritten = rewrite(source, &recipe(), &options, &mut |done, of| progress.at(done, of))

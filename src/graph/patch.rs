@@ -12,8 +12,6 @@ use std::collections::{HashMap, HashSet};
 pub struct Patch {
     /// The node that the new ones replace.
     pub root: NodeId,
-    /// Other nodes that go.
-    pub removed: Vec<NodeId>,
     /// The nodes that come, in topological order.
     pub nodes: Vec<NodeProto>,
 }
@@ -30,9 +28,8 @@ pub fn apply(graph: &mut GraphProto, patches: Vec<Patch>) {
     let mut gone = vec![false; nodes.len()];
     let mut coming: HashMap<NodeId, Vec<NodeProto>> = HashMap::new();
     for patch in patches {
-        for id in patch.removed.into_iter().chain([patch.root]) {
-            assert!(!std::mem::replace(&mut gone[id], true), "two patches claim node {id}");
-        }
+        let claimed = std::mem::replace(&mut gone[patch.root], true);
+        assert!(!claimed, "two patches claim node {}", patch.root);
         coming.insert(patch.root, patch.nodes);
     }
     let outputs = graph.output.iter().map(|v| v.name().to_owned()).collect();

@@ -77,7 +77,7 @@ impl<'o> Converter<'o> {
         let bytes = (weight.codes.len() + 4 * weight.scale.len()) as u64;
         let (codes, scales) = self.store(&projection.weight.name, weight);
         let nodes = self.instantiate(graph, site, projection, &codes, &scales);
-        let patch = Patch { root: site.root, removed: Vec::new(), nodes };
+        let patch = Patch { root: site.root, nodes };
         Ok(Converted { patch, scale, zeros: zeros / elements, exact, bytes })
     }
 

@@ -47,8 +47,6 @@ pub struct Projection {
     pub factor: f32,
     /// The least magnitude that activations are scaled by.
     pub eps: f32,
-    /// Whether the source quantised the activation itself.
-    pub trained: bool,
     /// Whether the input's float type may differ from the weight's, which is the output's.
     pub casts: bool,
     /// The first row of each part of a fused weight, where the rule knows them.
@@ -238,7 +236,6 @@ impl<'m> Match<'_, 'm> {
             weight,
             factor: 1.0,
             eps: DEFAULT_EPS,
-            trained: false,
             casts: false,
             parts: Vec::new(),
         }

@@ -63,7 +63,6 @@ fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
         input: found.x,
         factor: found.factor,
         eps: found.eps,
-        trained: true,
         casts: found.casts,
         parts: Vec::new(),
     })
