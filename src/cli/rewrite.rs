@@ -10,7 +10,13 @@ use super::{
     report,
     table::size,
 };
-use bitonnx::{Error, Result, proto, report::Report, rewrite::rewrite, rules::recipe};
+use bitonnx::{
+    Error, Result,
+    proto::{self, ModelProto, StringStringEntryProto},
+    report::Report,
+    rewrite::{rewrite_unsealed, seal},
+    rules::recipe,
+};
 use prost::Message as _;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +28,9 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     check_targets(args, &out)?;
     let before = source.encoded_len() as u64;
     let mut progress = Progress::new(console, "rewriting");
-    let rewritten = rewrite(source, &recipe(), &options, &mut |done, of| progress.at(done, of))
+    let sealing = seal_beside(&source);
+    let converted = &mut |done, of| progress.at(done, of);
+    let rewritten = rewrite_unsealed(source, &recipe(), &options, converted)
         .map_err(|e| in_file(&args.model, &e))?;
     drop(progress);
     let report = Report { model: args.model.display().to_string(), ..rewritten.report };
@@ -31,13 +39,15 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
         return nothing(&report, console);
     }
 
-    let length = rewritten.model.encoded_len() as u64;
+    let mut model = rewritten.model;
     let after = if args.dry_run {
-        length
+        model.metadata_props.extend(sealing());
+        model.encoded_len() as u64
     } else {
+        let length = model.encoded_len() as u64;
         let mut progress = Progress::new(console, "writing");
         let written = &mut |bytes| progress.at(bytes, length);
-        let saved = proto::save(&rewritten.model, &out, external, written)?;
+        let saved = proto::save_sealed(&model, &out, external, written, sealing)?;
         args.report.iter().try_for_each(|path| write_report(&report, path))?;
         saved.bytes
     };
@@ -57,6 +67,13 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
         console.say("Dry run: nothing was written.");
     }
     Ok(Exit::Done)
+}
+
+/// Begins to digest the source, beside what follows; the result waits for the end of it.
+fn seal_beside(source: &ModelProto) -> impl FnOnce() -> Vec<StringStringEntryProto> + use<> {
+    let source = source.clone();
+    let sealing = std::thread::spawn(move || seal(&source));
+    move || sealing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 const UNTRAINED: &str = "\

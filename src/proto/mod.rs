@@ -3,6 +3,7 @@
 //! The types are generated from the unedited `proto/onnx-ml.proto` (see `tests/schema.rs`). A model
 //! is read from a memory map: weights are slices of the file until something changes them.
 
+mod blocks;
 mod encode;
 mod external;
 mod replace;
@@ -16,7 +17,7 @@ mod onnx {
 }
 
 pub use onnx::*;
-pub use save::{ExternalData, Saved, digest, save};
+pub use save::{ExternalData, Saved, digest, save, save_sealed};
 pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes};
 
 use crate::error::{Error, Result};

@@ -1,20 +1,24 @@
 //! Files that are replaced whole or not at all.
 
+use super::blocks;
 use crate::error::{Error, Result};
 use std::{
     fs::File,
-    io::{self, BufWriter, Write as _},
-    path::Path,
+    io::{self, Write},
+    path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
 
-/// Replaces a file by what `write` puts into a temporary one in the same folder.
+/// Replaces a file by what `fill` puts into a temporary one in the same folder.
 ///
-/// On Linux the temporary file has no name until it is whole and synced: a process that is killed
-/// before leaves nothing behind.
+/// The new file has the old one's permissions. On Linux the temporary file has no name until it is
+/// whole and synced: a process that is killed before leaves nothing behind. `length` is about how many
+/// bytes it will have; `name` says, once they are written, which file beside `path` they replace.
 pub(super) fn replace<T>(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<T>,
+    length: u64,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    name: impl FnOnce(&T) -> PathBuf,
 ) -> Result<T> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -22,12 +26,13 @@ pub(super) fn replace<T>(
     };
     let attempt = || -> io::Result<T> {
         let mut temporary = Temporary::in_folder(folder)?;
-        let mut file = BufWriter::with_capacity(1 << 16, temporary.file());
-        let result = write(&mut file)?;
-        file.flush()?;
-        drop(file);
+        let result = blocks::write(temporary.file(), length, fill)?;
+        let path = name(&result);
+        if let Ok(old) = path.metadata() {
+            temporary.file().set_permissions(old.permissions())?;
+        }
         temporary.file().sync_all()?;
-        temporary.persist(folder, path)?;
+        temporary.persist(folder, &path)?;
         File::open(folder)?.sync_all()?;
         Ok(result)
     };

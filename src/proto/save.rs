@@ -9,9 +9,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use std::{
     collections::HashMap,
-    ffi::OsString,
-    fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -46,10 +44,10 @@ const MIN_EXTERNAL: usize = 1024;
 const ALIGNMENT: u64 = 4096;
 
 /// Writes a model: `path` holds either what it held before or all of the model, whenever the process
-/// ends.
+/// ends. A link is followed.
 ///
 /// Files are written under temporary names, synced and renamed, the model last. The data file's name
-/// holds a digest of the model, so that a model that is being replaced keeps its own until then.
+/// holds a digest of its content, so that a model that is being replaced keeps its own until then.
 /// `progress` is called with the bytes written so far.
 pub fn save(
     model: &ModelProto,
@@ -57,6 +55,20 @@ pub fn save(
     external: ExternalData,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Saved> {
+    save_sealed(model, path, external, progress, Vec::new)
+}
+
+/// [`save`], with metadata that the model gets at the end: `seal` is called when nothing but the model
+/// file itself is left to write, so that a digest of the source can be made beside the writing.
+pub fn save_sealed(
+    model: &ModelProto,
+    path: &Path,
+    external: ExternalData,
+    progress: &mut dyn FnMut(u64),
+    seal: impl FnOnce() -> Vec<StringStringEntryProto>,
+) -> Result<Saved> {
+    let target = path.canonicalize().ok().filter(|_| path.is_symlink());
+    let path = target.as_deref().unwrap_or(path);
     let length = model.encoded_len();
     match external {
         ExternalData::Never if length > MAX_MESSAGE => Err(Error::new(
@@ -64,9 +76,11 @@ pub fn save(
             format!("it would have {length} bytes, and protobuf's limit is {MAX_MESSAGE}"),
             "let its weights go into a file beside it: --external-data auto",
         )),
-        ExternalData::Always => save_external(model, path, progress),
-        ExternalData::Auto if length > MAX_MESSAGE => save_external(model, path, progress),
-        _ => save_whole(model, path, progress),
+        ExternalData::Never => save_whole(model.clone(), path, progress, seal),
+        ExternalData::Auto if length <= MAX_MESSAGE => {
+            save_whole(model.clone(), path, progress, seal)
+        }
+        _ => save_external(model.clone(), path, progress, seal),
     }
 }
 
@@ -83,60 +97,67 @@ pub fn digest(model: &ModelProto) -> blake3::Hash {
     }
 }
 
-fn save_whole(model: &ModelProto, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Saved> {
-    let bytes = replace(path, |file| {
+fn save_whole(
+    mut model: ModelProto,
+    path: &Path,
+    progress: &mut dyn FnMut(u64),
+    seal: impl FnOnce() -> Vec<StringStringEntryProto>,
+) -> Result<Saved> {
+    model.metadata_props.extend(seal());
+    let fill = |file: &mut dyn Write| {
         let mut written = 0;
-        encode(model, |piece| -> io::Result<()> {
+        encode(&model, |piece| -> io::Result<()> {
             file.write_all(piece)?;
             written += piece.len() as u64;
             progress(written);
             Ok(())
         })?;
         Ok(written)
-    })?;
+    };
+    let bytes = replace(path, model.encoded_len() as u64, fill, |_| path.to_owned())?;
     Ok(Saved { files: vec![path.to_owned()], bytes })
 }
 
-fn save_external(model: &ModelProto, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Saved> {
-    let data_path = data_path(model, path)?;
+fn save_external(
+    mut model: ModelProto,
+    path: &Path,
+    progress: &mut dyn FnMut(u64),
+    seal: impl FnOnce() -> Vec<StringStringEntryProto>,
+) -> Result<Saved> {
     let old = data_files(path);
-    let location = data_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut skeleton = model.clone();
-    let data = match &mut skeleton.graph {
-        Some(graph) => move_out(&mut graph.initializer, &location),
-        None => Vec::new(),
+    let moved = match &mut model.graph {
+        Some(graph) => Moved::out_of(&mut graph.initializer),
+        None => Moved::default(),
     };
-    if skeleton.encoded_len() > MAX_MESSAGE {
+    if model.encoded_len() > MAX_MESSAGE {
         return Err(Error::new(
             format!("{} can't be written", path.display()),
             format!(
                 "without its initializers it still has {} bytes, and protobuf's limit is {MAX_MESSAGE}",
-                skeleton.encoded_len()
+                model.encoded_len()
             ),
             "store the weights as initializers: Constant nodes can't be moved to another file",
         ));
     }
-    let data_bytes = replace(&data_path, |file| write_data(&data, file, progress))?;
-    let saved = save_whole(&skeleton, path, &mut |written| progress(data_bytes + written))?;
+    let fill = |file: &mut dyn Write| moved.write(file, progress);
+    let name = |digest: &blake3::Hash| data_path(path, digest);
+    let digest = replace(path, moved.length, fill, name)?;
+    let data_path = data_path(path, &digest);
+    let location = data_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    moved.place(&mut model, &location);
+    let saved = save_whole(model, path, &mut |written| progress(moved.length + written), seal)?;
     for file in old.into_iter().filter(|f| *f != data_path) {
         // It belonged to the model just replaced; what can't be removed is only left over.
         let _ = std::fs::remove_file(file);
     }
-    Ok(Saved { files: vec![path.to_owned(), data_path], bytes: saved.bytes + data_bytes })
+    Ok(Saved { files: vec![path.to_owned(), data_path], bytes: saved.bytes + moved.length })
 }
 
 /// `MODEL.DIGEST.data`, beside the model.
-fn data_path(model: &ModelProto, path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| {
-        Error::new(
-            format!("{} can't be written", path.display()),
-            "it does not end in a file's name",
-            "name the file to write: -o OUT.onnx",
-        )
-    })?;
-    let mut name: OsString = name.to_owned();
-    name.push(format!(".{}.data", &digest(model).to_hex()[..8]));
-    Ok(path.with_file_name(name))
+fn data_path(path: &Path, digest: &blake3::Hash) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.data", &digest.to_hex()[..8]));
+    path.with_file_name(name)
 }
 
 /// The data files that the model now at `path` reads, of those that [`save`] names.
@@ -160,51 +181,76 @@ fn data_files(path: &Path) -> Vec<PathBuf> {
     names.into_iter().map(|name| path.with_file_name(name)).collect()
 }
 
-/// Moves the data of large tensors out, and returns them with their offsets. Tensors that share
-/// their bytes keep sharing them.
-fn move_out(tensors: &mut [TensorProto], location: &str) -> Vec<(u64, Bytes)> {
-    let mut moved: Vec<(u64, Bytes)> = Vec::new();
-    let mut known: HashMap<(*const u8, usize), u64> = HashMap::new();
-    let mut end = 0u64;
-    for tensor in tensors {
-        let Some(data) = tensor.raw_data.take_if(|d| d.len() >= MIN_EXTERNAL) else { continue };
-        let offset = *known.entry((data.as_ptr(), data.len())).or_insert_with(|| {
-            let offset = end.next_multiple_of(ALIGNMENT);
-            end = offset + data.len() as u64;
-            moved.push((offset, data.clone()));
-            offset
-        });
-        let entry = |key: &str, value: String| StringStringEntryProto {
-            key: Some(key.into()),
-            value: Some(value),
-        };
-        tensor.data_location = Some(DataLocation::External as i32);
-        tensor.external_data = vec![
-            entry("location", location.into()),
-            entry("offset", offset.to_string()),
-            entry("length", data.len().to_string()),
-        ];
-    }
-    moved
+/// The data of large tensors, on their way into a file of their own.
+#[derive(Default)]
+struct Moved {
+    /// Where each begins in the file, in ascending order. Tensors that share their bytes keep sharing them.
+    data: Vec<(u64, Bytes)>,
+    /// The initializers that they belong to, each with its data's place: offset and length.
+    places: Vec<(usize, u64, usize)>,
+    /// The file's length.
+    length: u64,
 }
 
-fn write_data(
-    data: &[(u64, Bytes)],
-    file: &mut BufWriter<&mut File>,
-    progress: &mut dyn FnMut(u64),
-) -> io::Result<u64> {
-    let mut written = 0;
-    for (offset, bytes) in data {
-        io::copy(&mut io::Read::take(io::repeat(0), offset - written), file)?;
-        written = *offset;
-        for piece in bytes.chunks(PIECE) {
-            file.write_all(piece)?;
-            written += piece.len() as u64;
-            progress(written);
+impl Moved {
+    fn out_of(tensors: &mut [TensorProto]) -> Self {
+        let mut moved = Moved::default();
+        let mut known: HashMap<(*const u8, usize), u64> = HashMap::new();
+        for (index, tensor) in tensors.iter_mut().enumerate() {
+            let Some(data) = tensor.raw_data.take_if(|d| d.len() >= MIN_EXTERNAL) else { continue };
+            let length = data.len();
+            let offset = *known.entry((data.as_ptr(), length)).or_insert_with(|| {
+                let offset = moved.length.next_multiple_of(ALIGNMENT);
+                moved.length = offset + length as u64;
+                moved.data.push((offset, data));
+                offset
+            });
+            moved.places.push((index, offset, length));
+        }
+        moved
+    }
+
+    /// Writes the data, and returns a digest of the file.
+    fn write(
+        &self,
+        file: &mut dyn Write,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<blake3::Hash> {
+        let mut hasher = blake3::Hasher::new();
+        let mut written = 0;
+        for (offset, bytes) in &self.data {
+            let padding = vec![0; (offset - written) as usize];
+            written = *offset;
+            hasher.update(&padding);
+            file.write_all(&padding)?;
+            for piece in bytes.chunks(PIECE) {
+                hasher.update(piece);
+                file.write_all(piece)?;
+                written += piece.len() as u64;
+                progress(written);
+            }
+        }
+        Ok(hasher.finalize())
+    }
+
+    /// Tells the tensors where their data are.
+    fn place(&self, model: &mut ModelProto, location: &str) {
+        let Some(graph) = &mut model.graph else { return };
+        for &(index, offset, length) in &self.places {
+            let entry = |key: &str, value: String| StringStringEntryProto {
+                key: Some(key.into()),
+                value: Some(value),
+            };
+            let tensor = &mut graph.initializer[index];
+            tensor.data_location = Some(DataLocation::External as i32);
+            tensor.external_data = vec![
+                entry("location", location.into()),
+                entry("offset", offset.to_string()),
+                entry("length", length.to_string()),
+            ];
         }
     }
-    Ok(written)
 }
 
-/// How much is written between two calls of `progress`.
-const PIECE: usize = 8 << 20;
+/// How much is hashed and written at a time: what the processor's cache holds.
+const PIECE: usize = 256 << 10;

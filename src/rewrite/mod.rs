@@ -25,7 +25,7 @@ pub use weight::Weight;
 use crate::{
     error::{Error, Result},
     graph::{self, Patch},
-    proto::{self, GraphProto, ModelProto, OperatorSetIdProto, opset},
+    proto::{self, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, opset},
     report::{Action, Entry, Report},
 };
 use convert::{Converter, entry as metadata};
@@ -49,6 +49,30 @@ pub struct Rewritten {
 /// # Errors
 /// When the model is broken, its opset too old, or a filter matches nothing.
 pub fn rewrite(
+    model: ModelProto,
+    recipe: &[Rule],
+    options: &Options,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Rewritten> {
+    let source = model.clone();
+    let mut rewritten = rewrite_unsealed(model, recipe, options, progress)?;
+    if rewritten.report.converted().next().is_some() {
+        rewritten.model.metadata_props.extend(seal(&source));
+    }
+    Ok(rewritten)
+}
+
+/// The metadata that tell a rewritten model's source: a digest of it.
+pub fn seal(source: &ModelProto) -> Vec<StringStringEntryProto> {
+    vec![metadata("bitonnx.source", &format!("blake3:{}", proto::digest(source).to_hex()))]
+}
+
+/// [`rewrite`] without the [`seal`], which takes as long for gigabytes as all the rest and can be made
+/// beside it: [`proto::save_sealed`] takes it at the end.
+///
+/// # Errors
+/// As [`rewrite`].
+pub fn rewrite_unsealed(
     model: ModelProto,
     recipe: &[Rule],
     options: &Options,
@@ -158,7 +182,6 @@ fn finish(
     converter: Converter,
     options: &Options,
 ) -> Result<ModelProto> {
-    let source = proto::digest(&model).to_hex();
     let opset = opset(&model);
     let Some(graph) = &mut model.graph else { return Ok(model) };
     let before = graph::Before::of(graph);
@@ -181,7 +204,6 @@ fn finish(
     model.metadata_props.extend([
         metadata("bitonnx.version", env!("CARGO_PKG_VERSION")),
         metadata("bitonnx.options", &options.to_json().to_string()),
-        metadata("bitonnx.source", &format!("blake3:{source}")),
     ]);
     graph::check(&model).map_err(|why| {
         Error::new("the rewritten model is broken", why, "report this as a bug, with the model")
