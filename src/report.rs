@@ -44,10 +44,19 @@ pub struct Entry {
     pub reason: String,
     /// The rule that found it.
     pub rule: String,
-    /// The norm inserted before it.
+    /// The norm before it: `inserted`, or the model's `own`.
     pub subln: Option<String>,
     /// The rank of its low-rank correction.
     pub lrc_rank: Option<usize>,
+    /// Bytes of the correction's factors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lrc_bytes: Option<u64>,
+    /// `‖W - t·s‖ / ‖W‖`: what the correction has to make up for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// `‖W - t·s - U·Vᵀ‖ / ‖W‖`: what it leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lrc_error: Option<f64>,
     /// How many ternary planes it has.
     pub planes: Option<usize>,
     /// The scale of its codes; the mean where there are several.
@@ -59,7 +68,7 @@ pub struct Entry {
     pub exact: bool,
     /// Bytes of the weight as the source stores it.
     pub bytes_before: u64,
-    /// Bytes of codes and scales; as before where it is kept.
+    /// Bytes of codes, scales and correction; as before where it is kept.
     pub bytes_after: u64,
 }
 

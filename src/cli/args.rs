@@ -1,9 +1,9 @@
 //! What can be typed.
 
-use super::config::{External, Granularity, Subln};
+use super::config::{External, Granularity, LrcInit, Preset, Subln};
 use bitonnx::rewrite::Filter;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{marker::PhantomData, num::NonZeroUsize, path::PathBuf};
 
 /// Turn an exported ONNX transformer into a 1.58-bit one, and run it.
 #[derive(Debug, Parser)]
@@ -72,17 +72,34 @@ pub struct Inspect {
 pub struct Rewrite {
     /// The ONNX file
     pub model: PathBuf,
-    /// The file to write; MODEL with `.bit.onnx` in place of `.onnx` when not given
+    /// The file to write; MODEL with `.bit.onnx` (`.qat.onnx` with --qat) in place of `.onnx` when not given
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
-    /// Where to insert an RMSNorm before the projection [default: none]
+    /// Before which projections to insert an RMSNorm [default: attention, none where trained ternary]
     #[arg(long, value_enum, value_name = "WHERE")]
     pub subln: Option<Subln>,
     /// What shares one scale: the weight (or each part of a fused one), or each output row [default: tensor]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub granularity: Option<Granularity>,
+    /// Add a low-rank correction of rank R to each projection
+    #[arg(long, value_name = "R", value_parser = rank, conflicts_with = "lrc_ratio")]
+    pub lrc_rank: Option<usize>,
+    /// The same, of rank max(1, floor(F · min(in, out)))
+    #[arg(long, value_name = "F", value_parser = ratio)]
+    pub lrc_ratio: Option<f64>,
+    /// What the correction is at first [default: svd]
+    #[arg(long, value_enum, value_name = "INIT")]
+    pub lrc_init: Option<LrcInit>,
+    /// Write the trainable variant: float weights that the input `lambda` blends into ternary ones
+    #[arg(long)]
+    pub qat: bool,
+    /// Which parameters of the trainable variant its manifest says to train [default: all]
+    #[arg(long, value_enum, value_name = "PRESET", requires = "qat")]
+    pub trainable: Option<Preset>,
     #[command(flatten)]
-    pub filters: Filters,
+    pub filters: Filters<Projections>,
+    #[command(flatten)]
+    pub trainable_filters: Filters<Initializers>,
     /// Only warn about an --include or --exclude that matches nothing
     #[arg(long)]
     pub allow_unmatched: bool,
@@ -114,26 +131,64 @@ The same in a file, for --config (its filters come before those given here):
   allow-unmatched = false
   filters = [{ exclude = \".\" }, { include = 'layers\\.[0-3]\\..*mlp' }]";
 
-/// `--include` and `--exclude`, in the order in which they were given.
-#[derive(Debug, Clone, Default)]
-pub struct Filters(pub Vec<Filter>);
+fn rank(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a rank is a whole number from 1 on".into()),
+        Ok(rank) => Ok(rank),
+    }
+}
 
-const FILTERS: [(&str, bool, &str); 2] = [
-    ("include", true, "Convert the projections whose node's name matches, whatever their role"),
-    ("exclude", false, "Keep the projections whose node's name matches"),
-];
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if ratio > 0.0 && ratio <= 1.0 => Ok(ratio),
+        _ => Err("a ratio is more than 0 and at most 1".into()),
+    }
+}
 
-impl clap::Args for Filters {
+/// Options that take and leave by name, in the order in which they were given.
+#[derive(Debug, Clone)]
+pub struct Filters<T>(pub Vec<Filter>, PhantomData<T>);
+
+/// What a pair of such options is called and is about.
+pub trait Filtered {
+    /// Name, whether it takes, help.
+    const OPTIONS: [(&str, bool, &str); 2];
+}
+
+/// `--include` and `--exclude`.
+#[derive(Debug, Clone)]
+pub struct Projections;
+
+impl Filtered for Projections {
+    const OPTIONS: [(&str, bool, &str); 2] = [
+        ("include", true, "Convert the projections whose node's name matches, whatever their role"),
+        ("exclude", false, "Keep the projections whose node's name matches"),
+    ];
+}
+
+/// `--trainable-include` and `--trainable-exclude`.
+#[derive(Debug, Clone)]
+pub struct Initializers;
+
+impl Filtered for Initializers {
+    const OPTIONS: [(&str, bool, &str); 2] = [
+        (
+            "trainable-include",
+            true,
+            "Train the initializers whose name matches, against the preset",
+        ),
+        ("trainable-exclude", false, "Freeze the initializers whose name matches"),
+    ];
+}
+
+impl<T: Filtered> clap::Args for Filters<T> {
     fn augment_args(command: Command) -> Command {
-        command.args(FILTERS.map(|(name, include, help)| {
-            Arg::new(name)
-                .long(name)
-                .value_name("REGEX")
-                .action(ArgAction::Append)
-                .value_parser(move |pattern: &str| {
-                    Filter::new(include, pattern).map_err(|e| e.why().to_owned())
-                })
-                .help(help)
+        command.args(T::OPTIONS.map(|(name, include, help)| {
+            let arg = Arg::new(name).long(name).value_name("REGEX").help(help);
+            let arg = if name.starts_with("trainable") { arg.requires("qat") } else { arg };
+            arg.action(ArgAction::Append).value_parser(move |pattern: &str| {
+                Filter::new(include, pattern).map_err(|e| e.why().to_owned())
+            })
         }))
     }
 
@@ -142,15 +197,15 @@ impl clap::Args for Filters {
     }
 }
 
-impl FromArgMatches for Filters {
+impl<T: Filtered> FromArgMatches for Filters<T> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut placed: Vec<(usize, Filter)> = Vec::new();
-        for (name, ..) in FILTERS {
+        let mut placed = Vec::new();
+        for (name, ..) in T::OPTIONS {
             let filters = matches.get_many::<Filter>(name).into_iter().flatten().cloned();
             placed.extend(matches.indices_of(name).into_iter().flatten().zip(filters));
         }
         placed.sort_by_key(|(index, _)| *index);
-        Ok(Filters(placed.into_iter().map(|(_, filter)| filter).collect()))
+        Ok(Filters(placed.into_iter().map(|(_, filter)| filter).collect(), PhantomData))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -9,7 +9,7 @@ use super::args::Rewrite;
 use bitonnx::{
     Error, Result,
     proto::ExternalData,
-    rewrite::{self, Filter, Options},
+    rewrite::{self, Filter, LowRank, LowRankInit, Options, Placement, Rank, Trainable},
 };
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -21,6 +21,9 @@ use std::path::Path;
 struct Config {
     subln: Option<Subln>,
     granularity: Option<Granularity>,
+    lrc_rank: Option<usize>,
+    lrc_ratio: Option<f64>,
+    lrc_init: Option<LrcInit>,
     external_data: Option<External>,
     #[serde(default)]
     allow_unmatched: bool,
@@ -40,8 +43,35 @@ enum Pattern {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Subln {
-    /// Nowhere
+    /// None
     None,
+    /// q, k, v and o
+    Attention,
+    /// o, and down or fc2
+    Output,
+    /// Every projection of a block
+    All,
+}
+
+/// What a low-rank correction is at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LrcInit {
+    /// The best approximation of what ternarising takes
+    Svd,
+    /// None yet: for training
+    Zeros,
+}
+
+/// Which parameters are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// Weights, biases, gains, corrections, embeddings and norms
+    All,
+    /// Low-rank corrections
+    LrcOnly,
+    /// Gains of inserted norms
+    SublnOnly,
 }
 
 /// What shares one scale.
@@ -69,10 +99,14 @@ pub enum External {
 /// What the file and the command line ask for together; the command line wins.
 pub fn options(args: &Rewrite) -> Result<(Options, ExternalData)> {
     let config = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
-    // The one placement there is so far.
-    let (None | Some(Subln::None)) = args.subln.or(config.subln);
     let mut filters = config.filters.iter().map(filter).collect::<Result<Vec<_>>>()?;
     filters.extend(args.filters.0.iter().cloned());
+    let subln = args.subln.or(config.subln).map(|subln| match subln {
+        Subln::None => Placement::None,
+        Subln::Attention => Placement::Attention,
+        Subln::Output => Placement::Output,
+        Subln::All => Placement::All,
+    });
     let options = Options {
         granularity: match args.granularity.or(config.granularity) {
             None | Some(Granularity::Tensor) => rewrite::Granularity::Tensor,
@@ -80,6 +114,9 @@ pub fn options(args: &Rewrite) -> Result<(Options, ExternalData)> {
         },
         filters,
         allow_unmatched: args.allow_unmatched || config.allow_unmatched,
+        subln,
+        lrc: low_rank(args, &config)?,
+        qat: args.qat.then(|| trainable(args)),
     };
     let external = match args.external_data.or(config.external_data) {
         None | Some(External::Auto) => ExternalData::Auto,
@@ -87,6 +124,48 @@ pub fn options(args: &Rewrite) -> Result<(Options, ExternalData)> {
         Some(External::Never) => ExternalData::Never,
     };
     Ok((options, external))
+}
+
+/// The correction that is asked for. A rank or ratio on the command line replaces both of the file's.
+fn low_rank(args: &Rewrite, config: &Config) -> Result<Option<LowRank>> {
+    let given = (args.lrc_rank, args.lrc_ratio);
+    let (rank, ratio) = match given {
+        (None, None) => (config.lrc_rank, config.lrc_ratio),
+        given => given,
+    };
+    let init = args.lrc_init.or(config.lrc_init);
+    let wrong = |why: &str| {
+        let hint =
+            "give lrc-rank, a whole number from 1 on, or lrc-ratio, more than 0 and at most 1";
+        Err(Error::new("the low-rank correction can't be made", why, hint))
+    };
+    let rank = match (rank, ratio) {
+        (Some(_), Some(_)) => return wrong("lrc-rank and lrc-ratio are both given"),
+        (Some(0), None) => return wrong("its rank is 0"),
+        (None, Some(ratio)) if !(ratio > 0.0 && ratio <= 1.0) => {
+            return wrong(&format!("lrc-ratio is {ratio}"));
+        }
+        (Some(rank), None) => Rank::Fixed(rank),
+        (None, Some(ratio)) => Rank::Ratio(ratio),
+        (None, None) if args.lrc_init.is_some() => {
+            return wrong("--lrc-init is given without a rank or ratio");
+        }
+        (None, None) => return Ok(None),
+    };
+    let init = match init {
+        None | Some(LrcInit::Svd) => LowRankInit::Svd,
+        Some(LrcInit::Zeros) => LowRankInit::Zeros,
+    };
+    Ok(Some(LowRank { rank, init }))
+}
+
+fn trainable(args: &Rewrite) -> Trainable {
+    let preset = match args.trainable {
+        None | Some(Preset::All) => rewrite::Preset::All,
+        Some(Preset::LrcOnly) => rewrite::Preset::LrcOnly,
+        Some(Preset::SublnOnly) => rewrite::Preset::SublnOnly,
+    };
+    Trainable { preset, filters: args.trainable_filters.0.clone() }
 }
 
 fn read(path: &Path) -> Result<Config> {

@@ -18,14 +18,16 @@ use bitonnx::{
     rules::recipe,
 };
 use prost::Message as _;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Rewrites the model, unless nothing in it can be.
 pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let (options, external) = config::options(args)?;
-    let out = args.output.clone().unwrap_or_else(|| default_output(&args.model));
+    let out = args.output.clone().unwrap_or_else(|| default_output(&args.model, args.qat));
+    let manifest = args.qat.then(|| manifest_path(&out));
     let source = proto::load(&args.model)?;
-    check_targets(args, &out)?;
+    check_targets(args, &out, manifest.as_deref())?;
     let before = source.encoded_len() as u64;
     let mut progress = Progress::new(console, "rewriting");
     let sealing = seal_beside(&source);
@@ -48,7 +50,10 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
         let mut progress = Progress::new(console, "writing");
         let written = &mut |bytes| progress.at(bytes, length);
         let saved = proto::save_sealed(&model, &out, external, written, sealing)?;
-        args.report.iter().try_for_each(|path| write_report(&report, path))?;
+        if let (Some(manifest), Some(path)) = (&rewritten.manifest, &manifest) {
+            write_json("the manifest", manifest, path)?;
+        }
+        args.report.iter().try_for_each(|path| write_json("the report", &report, path))?;
         saved.bytes
     };
     if console.json() {
@@ -60,7 +65,9 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
         let (before, after) = (size(before), size(after));
         writeln!(console.out(), "{from} {before}, {to} {after} ({percent:.0} %)")?;
     }
-    if report.converted().any(|p| !p.exact) {
+    if let Some(manifest) = &manifest {
+        console.say(format_args!("What to train is in {}.", manifest.display()));
+    } else if report.converted().any(|p| !p.exact) {
         console.say(UNTRAINED);
     }
     if args.dry_run {
@@ -96,20 +103,29 @@ fn nothing(report: &Report, console: &mut Console) -> Result<Exit, Failure> {
     Ok(Exit::NothingToRewrite)
 }
 
-/// `model.onnx` becomes `model.bit.onnx`, any other name `name.bit.onnx`.
-fn default_output(model: &Path) -> PathBuf {
+/// `model.onnx` and `model.qat.onnx` become `model.bit.onnx`, any other name `name.bit.onnx`; with `qat`
+/// the ending is `.qat.onnx`.
+fn default_output(model: &Path, qat: bool) -> PathBuf {
     let onnx = model.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
     let stem = if onnx { model.file_stem() } else { model.file_name() };
-    let mut name = stem.unwrap_or_default().to_owned();
-    name.push(".bit.onnx");
+    let stem = stem.unwrap_or_default();
+    let plain = Path::new(stem).extension().is_some_and(|e| !qat && onnx && e == "qat");
+    let mut name =
+        if plain { Path::new(stem).file_stem() } else { Some(stem) }.unwrap_or_default().to_owned();
+    name.push(if qat { ".qat.onnx" } else { ".bit.onnx" });
     model.with_file_name(name)
 }
 
+/// `model.qat.json` for `model.qat.onnx` and for `model.onnx`.
+fn manifest_path(out: &Path) -> PathBuf {
+    default_output(out, false).with_extension("").with_extension("qat.json")
+}
+
 /// Refuses what would be lost by writing, and what can't be written, before any work is done.
-fn check_targets(args: &Rewrite, out: &Path) -> Result<()> {
+fn check_targets(args: &Rewrite, out: &Path, manifest: Option<&Path>) -> Result<()> {
     let mut sources = vec![args.model.as_path()];
     sources.extend(args.config.as_deref());
-    for target in [Some(out), args.report.as_deref()].into_iter().flatten() {
+    for target in [Some(out), args.report.as_deref(), manifest].into_iter().flatten() {
         if let Some(source) = sources.iter().find(|s| same_file(s, target)) {
             return Err(Error::new(
                 format!("{} can't be written", target.display()),
@@ -150,11 +166,11 @@ fn check_target(target: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
-fn write_report(report: &Report, path: &Path) -> Result<()> {
-    let text = serde_json::to_string_pretty(report).map_err(std::io::Error::from);
+fn write_json(what: &str, value: &impl Serialize, path: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from);
     text.and_then(|text| std::fs::write(path, text + "\n")).map_err(|e| {
         Error::new(
-            format!("the report can't be written to {}", path.display()),
+            format!("{what} can't be written to {}", path.display()),
             e.to_string(),
             "check that you may write there, and the free space",
         )
@@ -174,9 +190,18 @@ mod tests {
             ("model.pb", "model.pb.bit.onnx"),
             ("model", "model.bit.onnx"),
             (".onnx", ".onnx.bit.onnx"),
+            ("a/model.qat.onnx", "a/model.bit.onnx"),
         ];
         for (model, output) in cases {
-            assert_eq!(default_output(Path::new(model)), Path::new(output));
+            assert_eq!(default_output(Path::new(model), false), Path::new(output));
+        }
+        assert_eq!(default_output(Path::new("a/model.onnx"), true), Path::new("a/model.qat.onnx"));
+    }
+
+    #[test]
+    fn the_manifest_lies_beside_the_qat_file() {
+        for model in ["a/model.qat.onnx", "a/model.onnx"] {
+            assert_eq!(manifest_path(Path::new(model)), Path::new("a/model.qat.json"));
         }
     }
 }

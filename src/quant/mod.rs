@@ -1,10 +1,12 @@
 //! Ternary weights: arrays only, no ONNX.
 
 mod exact;
+mod low_rank;
 mod matrix;
 mod pack;
 mod ternary;
 
+pub use low_rank::{Correction, low_rank, untrained};
 pub use matrix::{Layout, Matrix, Storage};
 pub use pack::{pack, unpack};
 pub use ternary::{Ternary, ternarize};

@@ -1,31 +1,27 @@
-//! From a projection to the nodes and initializers of a BitLinear.
+//! From a projection to the nodes and initializers that come in its place.
 
 use super::{
+    draft::{Draft, Naming, Store},
     function::DOMAIN,
+    lrc::{self, Factors},
     names::Names,
-    options::{Granularity, Options},
-    rule::Projection,
+    options::{Granularity, LowRank, LowRankInit, Options},
+    qat::{self, Groups},
+    rule::{Effect, Projection},
+    subln,
     survey::Site,
 };
 use crate::{
     graph::Patch,
-    proto::{
-        AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
-        attribute_proto::AttributeType, opset, tensor_proto::DataType,
-    },
-    quant::{self, Storage, Ternary},
+    proto::{AttributeProto, GraphProto, ModelProto, NodeProto, opset, tensor_proto::DataType},
+    quant::{self, Correction, Matrix, Storage, Ternary},
 };
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, fmt, ops::Range};
 
 /// Converts one projection after another, and holds the initializers that come with them.
 pub(super) struct Converter<'o> {
     options: &'o Options,
-    opset: i64,
-    /// Whether nodes can say where they come from: from IR version 10 on.
-    provenance: bool,
-    names: Names,
-    /// What the file gets, in the order in which it was needed.
-    pub initializers: Vec<TensorProto>,
+    pub store: Store,
     /// The weights stored so far, by the name of their source.
     stored: HashMap<String, Vec<Stored>>,
 }
@@ -48,157 +44,332 @@ pub(super) struct Converted {
     pub exact: bool,
     /// Bytes of codes and scales.
     pub bytes: u64,
+    /// The norm before it, if it has one.
+    pub subln: Option<Subln>,
+    /// The correction beside it.
+    pub lrc: Option<Corrected>,
+    /// The initializers that training changes, in the QAT variant.
+    pub parameters: Vec<Parameter>,
+}
+
+/// The norm before a projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subln {
+    /// One that this rewrite inserts.
+    Inserted,
+    /// One that the model has.
+    Own,
+}
+
+impl fmt::Display for Subln {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Subln::Inserted => "inserted",
+            Subln::Own => "own",
+        })
+    }
+}
+
+/// A correction, as reports have it.
+pub(super) struct Corrected {
+    pub rank: usize,
+    pub bytes: u64,
+    /// `‖W - t·s‖ / ‖W‖`, and the same less `U·Vᵀ`.
+    pub errors: [f64; 2],
+}
+
+/// An initializer that belongs to a projection, and what it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parameter {
+    pub name: String,
+    pub role: &'static str,
 }
 
 impl<'o> Converter<'o> {
     pub fn new(model: &ModelProto, options: &'o Options) -> Self {
         Converter {
             options,
-            opset: opset(model),
-            provenance: model.ir_version() >= 10,
-            names: Names::of(model),
-            initializers: Vec::new(),
+            store: Store::new(opset(model), model.ir_version() >= 10, Names::of(model)),
             stored: HashMap::new(),
         }
     }
 
-    /// The conversion, or why the weight has none.
+    /// Whether projections stay float, to be trained.
+    pub fn is_qat(&self) -> bool {
+        self.options.qat.is_some()
+    }
+
+    /// The conversion, or why the projection stays as it is.
     pub fn convert(
         &mut self,
         graph: &GraphProto,
         site: &Site,
         projection: &Projection,
     ) -> Result<Converted, String> {
-        let weight = self.ternarize(site, projection)?;
-        let scales = weight.scale.len() as f32;
-        let scale = weight.scale.iter().sum::<f32>() / scales;
-        let (zeros, exact) = (weight.zeros as f64, weight.exact);
-        let elements = (weight.n * weight.k).max(1) as f64;
-        let bytes = (weight.codes.len() + 4 * weight.scale.len()) as u64;
-        let (codes, scales) = self.store(&projection.weight.name, weight);
-        let nodes = self.instantiate(graph, site, projection, &codes, &scales);
-        let patch = Patch { root: site.root, nodes };
-        Ok(Converted { patch, scale, zeros: zeros / elements, exact, bytes })
+        let source = &projection.weight;
+        let groups = groups(self.options.granularity, &site.parts, source.n);
+        let failed =
+            |e: quant::Error| format!("its weight `{}` can't be ternarised: {e}", source.name);
+        let matrix = source.matrix().map_err(failed)?;
+        let mut ternary = quant::ternarize(&matrix, &groups).map_err(failed)?;
+        let trained = site.rule.effect() == Effect::Exact || ternary.exact;
+        if trained && self.is_qat() {
+            return Err("it was trained ternary already: --qat leaves it as it is".into());
+        }
+        let correction = match &self.options.lrc {
+            Some(lrc) if !trained => Some(correct(lrc, &matrix, &ternary, source).map_err(failed)?),
+            _ => None,
+        };
+        ternary.scale.iter_mut().for_each(|s| *s *= projection.factor);
+
+        let mut converted = Converted {
+            patch: Patch { root: site.root, nodes: Vec::new() },
+            scale: ternary.scale.iter().sum::<f32>() / ternary.scale.len() as f32,
+            zeros: ternary.zeros as f64 / (ternary.n * ternary.k).max(1) as f64,
+            exact: ternary.exact,
+            bytes: (ternary.codes.len() + 4 * ternary.scale.len()) as u64,
+            subln: self.subln(site, trained),
+            lrc: None,
+            parameters: Vec::new(),
+        };
+        let data_type = data_type(source.storage);
+        let form = if self.is_qat() {
+            let weight = self.float_weight(projection);
+            converted.parameters.push(Parameter { name: weight.clone(), role: "weight" });
+            let bias = site.bias.iter().cloned();
+            converted.parameters.extend(bias.map(|name| Parameter { name, role: "bias" }));
+            Form::Qat { weight, groups }
+        } else {
+            let (codes, scale) = self.store_ternary(&source.name, ternary);
+            Form::Inference { codes, scale }
+        };
+        let factors = correction.map(|correction| {
+            let size = (correction.u.len() + correction.v.len()) * source.storage.size();
+            let rank = correction.u.len() / source.n.max(1);
+            let errors = correction.errors;
+            converted.lrc = Some(Corrected { rank, bytes: size as u64, errors });
+            self.store_factors(projection, rank, &correction)
+        });
+        let mut emission = Emission {
+            projection,
+            data_type,
+            form,
+            insert_norm: converted.subln == Some(Subln::Inserted),
+            factors,
+            parameters: &mut converted.parameters,
+        };
+        converted.patch.nodes = emission.nodes(&mut self.store, graph, site);
+        Ok(converted)
     }
 
-    fn ternarize(&self, site: &Site, projection: &Projection) -> Result<Ternary, String> {
-        let weight = &projection.weight;
-        let groups = match self.options.granularity {
-            Granularity::Channel => (0..weight.n).map(|row| row..row + 1).collect(),
-            Granularity::Tensor => groups(&site.parts, weight.n),
-        };
-        let mut ternary = weight
-            .matrix()
-            .and_then(|matrix| quant::ternarize(&matrix, &groups))
-            .map_err(|e| format!("its weight `{}` can't be ternarised: {e}", weight.name))?;
-        ternary.scale.iter_mut().for_each(|s| *s *= projection.factor);
-        Ok(ternary)
+    /// The norm before a projection. What was trained ternary keeps its architecture unless a placement
+    /// was given by hand.
+    fn subln(&self, site: &Site, trained: bool) -> Option<Subln> {
+        let placement = self.options.subln.unwrap_or_default();
+        if site.norm.is_some() {
+            return Some(Subln::Own);
+        }
+        let asked = self.options.subln.is_some() || !trained;
+        (asked && placement.covers(site.role)).then_some(Subln::Inserted)
     }
 
     /// Names of the weight's codes and scales, which are stored once however often they are read.
-    fn store(&mut self, source: &str, weight: Ternary) -> (String, String) {
+    fn store_ternary(&mut self, source: &str, weight: Ternary) -> (String, String) {
         let known = self.stored.entry(source.to_owned()).or_default();
         if let Some(stored) = known.iter().find(|s| s.weight == weight) {
             return (stored.codes.clone(), stored.scale.clone());
         }
-        let codes = self.names.fresh(source, "codes");
-        let scale = self.names.fresh(source, "scale");
         let dims = [weight.n, weight.k.div_ceil(4)];
-        self.initializers.push(tensor(&codes, DataType::Uint8, &dims, weight.codes.clone()));
-        let bytes = weight.scale.iter().flat_map(|s| s.to_le_bytes()).collect();
-        self.initializers.push(tensor(&scale, DataType::Float, &[weight.scale.len()], bytes));
+        let codes =
+            self.store.tensor([source, "codes"], DataType::Uint8, &dims, weight.codes.clone());
+        let dims = [weight.scale.len()];
+        let scale = self.store.floats([source, "scale"], DataType::Float, &dims, &weight.scale);
         known.push(Stored { weight, codes: codes.clone(), scale: scale.clone() });
         (codes, scale)
     }
 
-    /// The rule's template with the graph's names in it.
-    fn instantiate(
+    /// The initializer that holds the weight's floats: the source's own, where it is one, else a new one.
+    fn float_weight(&mut self, projection: &Projection) -> String {
+        let weight = &projection.weight;
+        if let Some(own) = &weight.stored_as_is {
+            return own.clone();
+        }
+        let dims = match weight.layout {
+            quant::Layout::InOut => [weight.k, weight.n],
+            quant::Layout::OutIn => [weight.n, weight.k],
+        };
+        let data_type = data_type(weight.storage);
+        self.store.tensor([&weight.name, "float"], data_type, &dims, weight.data.to_vec())
+    }
+
+    fn store_factors(
         &mut self,
-        graph: &GraphProto,
-        site: &Site,
         projection: &Projection,
-        codes: &str,
-        scale: &str,
-    ) -> Vec<NodeProto> {
+        rank: usize,
+        correction: &Correction,
+    ) -> Factors {
+        let weight = &projection.weight;
+        let to = data_type(weight.storage);
+        let (u, v) = ([weight.n, rank], [weight.k, rank]);
+        Factors {
+            u: self.store.floats([&weight.name, "lrc_u"], to, &u, &correction.u),
+            v: self.store.floats([&weight.name, "lrc_v"], to, &v, &correction.v),
+        }
+    }
+}
+
+/// What comes in place of a projection's product.
+enum Form {
+    /// A BitLinear of these initializers.
+    Inference { codes: String, scale: String },
+    /// The product of blends: with this float weight, in groups of rows that share a scale.
+    Qat { weight: String, groups: Vec<Range<usize>> },
+}
+
+/// One projection on its way into the graph.
+struct Emission<'e> {
+    projection: &'e Projection,
+    /// The type of the weight and of the product.
+    data_type: DataType,
+    form: Form,
+    insert_norm: bool,
+    factors: Option<Factors>,
+    parameters: &'e mut Vec<Parameter>,
+}
+
+impl Emission<'_> {
+    /// The rule's template with the graph's names in it, and the projection in place of its BitLinear.
+    fn nodes(&mut self, store: &mut Store, graph: &GraphProto, site: &Site) -> Vec<NodeProto> {
         let source = &graph.node[site.node];
-        let root = &graph.node[site.root];
-        let base = root.output.first().map_or("", String::as_str);
-        let mut values = site.bound.values.clone();
-        values.insert("x".into(), projection.input.clone());
-        values.insert("codes".into(), codes.into());
-        values.insert("scale".into(), scale.into());
+        let base = graph.node[site.root].output.first().map_or("", String::as_str);
+        let mut values: HashMap<String, String> =
+            site.bound.values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let mut nodes = Vec::new();
         for template in &site.rule.template {
-            let mut node = template.clone();
-            node.name = self.node_name(source, template.name());
-            for output in &mut node.output {
-                let fresh = || self.names.fresh(base, output);
-                *output = values.entry(output.clone()).or_insert_with(fresh).clone();
+            for output in &template.output {
+                let fresh = || store.names.fresh(base, output);
+                values.entry(output.clone()).or_insert_with(fresh);
             }
-            node.input.iter_mut().for_each(|input| *input = values[input.as_str()].clone());
-            self.annotate(&mut node, source, site);
-            if node.domain() == DOMAIN {
-                node.attribute = vec![
-                    int_attribute("in_features", projection.weight.k),
-                    float_attribute("eps", projection.eps),
-                ];
-                nodes.extend(self.cast(node, projection));
+            let own = &values[&template.output[0]];
+            let mut draft = Draft::new(store, site, source, own);
+            if template.domain() == DOMAIN {
+                self.projection(&mut draft, own);
             } else {
-                node.attribute = resolve(node.attribute, site, projection.weight.n);
-                nodes.push(node);
+                let mut node = template.clone();
+                node.attribute = resolve(node.attribute, site, self.projection.weight.n);
+                draft.add_nodes(vec![node], values.clone(), Naming::Labels);
             }
+            nodes.append(&mut draft.nodes);
         }
         nodes
     }
 
-    /// The source node's name for the product, with the part's name appended for the others.
-    fn node_name(&mut self, source: &NodeProto, part: &str) -> Option<String> {
-        match (source.name(), part) {
-            ("", _) => None,
-            (name, "") => Some(name.into()),
-            (name, part) => Some(self.names.fresh(name, part)),
+    /// Norm, product and correction: from the projection's input to `y`.
+    fn projection(&mut self, draft: &mut Draft, y: &str) {
+        let mut x = self.projection.input.clone();
+        let to = self.data_type;
+        // Before opset 15 the definition can't cast back to its input's type.
+        let back = draft.store.opset < 15 && to != DataType::Float;
+        if self.projection.casts && !back {
+            x = cast(draft, &x, to);
+        }
+        if self.insert_norm {
+            x = self.norm(draft, &x);
+        }
+        let product = if self.factors.is_some() { draft.fresh("bit") } else { y.to_owned() };
+        match &self.form {
+            Form::Inference { codes, scale } => {
+                let wide = if back { cast(draft, &x, DataType::Float) } else { x.clone() };
+                let made = if back { draft.fresh("product") } else { product.clone() };
+                let text = format!(
+                    "y = {DOMAIN}.BitLinear <in_features: int = {}, eps: float = {:e}> (x, codes, scale)",
+                    self.projection.weight.k, self.projection.eps
+                );
+                let bound = [("x", &*wide), ("codes", codes), ("scale", scale), ("y", &made)];
+                draft.add(&text, &bound, Naming::Labels);
+                if back {
+                    let text = format!("narrow = Cast <to = {}> (product)", to as i32);
+                    let bound = [("product", &*made), ("narrow", &product)];
+                    draft.add(&text, &bound, Naming::Values);
+                }
+            }
+            Form::Qat { weight, groups } => {
+                let layout = self.projection.weight.layout;
+                let (key_x, key_w) =
+                    (format!("x {x}"), format!("w {layout:?} {groups:?} {weight}"));
+                let a = draft.shared(key_x, |draft| qat::activation(draft, &x, to));
+                let w = draft.shared(key_w, |draft| {
+                    qat::weight(draft, weight, layout, &Groups::of(groups), to)
+                });
+                let bound = [("x", &*a), ("w", &*w), ("y", &product)];
+                draft.add("y = MatMul (x, w)", &bound, Naming::Labels);
+            }
+        }
+        if let Some(factors) = &self.factors {
+            let lambda = matches!(self.form, Form::Qat { .. }).then_some(qat::LAMBDA);
+            let branch = lrc::branch(draft, &x, factors, lambda);
+            let bound = [("product", &*product), ("lrc", &*branch), ("corrected", y)];
+            draft.add("corrected = Add (product, lrc)", &bound, Naming::Values);
+            self.parameters.extend(
+                [("lrc_u", &factors.u), ("lrc_v", &factors.v)]
+                    .map(|(role, name)| Parameter { name: name.clone(), role }),
+            );
         }
     }
 
-    /// What the source said about the node, its rule and its name there.
-    fn annotate(&self, node: &mut NodeProto, source: &NodeProto, site: &Site) {
-        node.doc_string = source.doc_string.clone();
-        node.metadata_props = source.metadata_props.clone();
-        if self.provenance {
-            node.metadata_props.push(entry("bitonnx.rule", site.rule.name()));
-            node.metadata_props.push(entry("bitonnx.source", &site.name));
-        }
-    }
-
-    /// The product with the `Cast`s that it needs, so that its output has the type that the source's
-    /// had, the weight's: before opset 15 its definition can't cast back to its input's type, and the
-    /// input of a model that quantises in f32 may have another one.
-    fn cast(&mut self, mut node: NodeProto, projection: &Projection) -> Vec<NodeProto> {
-        let to = match projection.weight.storage {
-            Storage::F32 => DataType::Float,
-            Storage::F16 => DataType::Float16,
-            Storage::Bf16 => DataType::Bfloat16,
+    /// The norm of `x`. In an inference file projections of one input share it, since all gains are ones.
+    fn norm(&mut self, draft: &mut Draft, x: &str) -> String {
+        let (weight, to) = (&self.projection.weight, self.data_type);
+        let mut make = |draft: &mut Draft| {
+            let ones = vec![1.0; weight.k];
+            let gain = draft.store.floats([&weight.name, "subln_gain"], to, &[weight.k], &ones);
+            let made = subln::norm(draft, x, &gain, to);
+            self.parameters.push(Parameter { name: gain, role: "subln_gain" });
+            made
         };
-        let back = self.opset < 15 && to != DataType::Float;
-        if !back && !projection.casts {
-            return vec![node];
+        match self.form {
+            Form::Qat { .. } => make(draft),
+            Form::Inference { .. } => draft.shared(format!("subln {x}"), make),
         }
-        let output = node.output[0].clone();
-        let x = self.names.fresh(&output, "x");
-        let before = cast_node(&node, &node.input[0], &x, if back { DataType::Float } else { to });
-        node.input[0] = x;
-        if !back {
-            return vec![before, node];
-        }
-        let y = self.names.fresh(&output, "y");
-        let after = cast_node(&node, &y, &output, to);
-        node.output[0] = y;
-        vec![before, node, after]
+    }
+}
+
+fn cast(draft: &mut Draft, x: &str, to: DataType) -> String {
+    let text = format!("cast = Cast <to = {}> (x)", to as i32);
+    draft.add(&text, &[("x", x)], Naming::Values)
+}
+
+fn correct(
+    lrc: &LowRank,
+    matrix: &Matrix,
+    ternary: &Ternary,
+    source: &super::weight::Weight,
+) -> Result<Correction, quant::Error> {
+    let rank = lrc.rank_for(source.n, source.k).unwrap_or_default();
+    match lrc.init {
+        LowRankInit::Svd => quant::low_rank(matrix, ternary, rank),
+        LowRankInit::Zeros => quant::untrained(matrix, ternary, rank, &source.name),
+    }
+}
+
+fn data_type(storage: Storage) -> DataType {
+    match storage {
+        Storage::F32 => DataType::Float,
+        Storage::F16 => DataType::Float16,
+        Storage::Bf16 => DataType::Bfloat16,
+    }
+}
+
+/// The rows that share a scale.
+fn groups(granularity: Granularity, parts: &[usize], n: usize) -> Vec<Range<usize>> {
+    match granularity {
+        Granularity::Channel => (0..n).map(|row| row..row + 1).collect(),
+        Granularity::Tensor => rows_of_parts(parts, n),
     }
 }
 
 /// The rows of each part; one part where the graph cuts nothing.
-fn groups(parts: &[usize], n: usize) -> Vec<Range<usize>> {
+fn rows_of_parts(parts: &[usize], n: usize) -> Vec<Range<usize>> {
     let starts = if parts.is_empty() { &[0] } else { parts };
     let ends = starts.iter().skip(1).copied().chain([n]);
     starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
@@ -210,7 +381,8 @@ fn resolve(attributes: Vec<AttributeProto>, site: &Site, n: usize) -> Vec<Attrib
     let resolved = attributes.into_iter().filter_map(|attribute| match attribute.ref_attr_name() {
         "" => Some(attribute),
         "parts" => {
-            let sizes = groups(&site.parts, n).into_iter().map(|rows| rows.len() as i64).collect();
+            let rows = rows_of_parts(&site.parts, n);
+            let sizes = rows.into_iter().map(|rows| rows.len() as i64).collect();
             let parts = AttributeProto { ref_attr_name: None, ints: sizes, ..attribute };
             Some(parts)
         }
@@ -220,50 +392,4 @@ fn resolve(attributes: Vec<AttributeProto>, site: &Site, n: usize) -> Vec<Attrib
         }
     });
     resolved.collect()
-}
-
-fn int_attribute(name: &str, value: usize) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        r#type: Some(AttributeType::Int as i32),
-        i: Some(value as i64),
-        ..AttributeProto::default()
-    }
-}
-
-fn float_attribute(name: &str, value: f32) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        r#type: Some(AttributeType::Float as i32),
-        f: Some(value),
-        ..AttributeProto::default()
-    }
-}
-
-/// A `Cast` that says of itself what the product does.
-fn cast_node(product: &NodeProto, input: &str, output: &str, to: DataType) -> NodeProto {
-    NodeProto {
-        input: vec![input.into()],
-        output: vec![output.into()],
-        name: product.name.as_ref().map(|_| output.to_owned()),
-        op_type: Some("Cast".into()),
-        attribute: vec![int_attribute("to", to as usize)],
-        metadata_props: product.metadata_props.clone(),
-        ..NodeProto::default()
-    }
-}
-
-fn tensor(name: &str, data_type: DataType, dims: &[usize], bytes: Vec<u8>) -> TensorProto {
-    TensorProto {
-        name: Some(name.into()),
-        data_type: Some(data_type as i32),
-        dims: dims.iter().map(|d| *d as i64).collect(),
-        raw_data: Some(bytes.into()),
-        ..TensorProto::default()
-    }
-}
-
-/// A metadata entry.
-pub(super) fn entry(key: &str, value: &str) -> StringStringEntryProto {
-    StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) }
 }

@@ -7,6 +7,7 @@ use super::{
     pattern::{label, qualified},
     policy::{Decision, decide},
     rule::Rule,
+    settle,
     survey::{Nearest, Site, nearest, survey},
 };
 use crate::{
@@ -81,9 +82,12 @@ pub fn explain(
             "check it with onnx.checker and export it again",
         )
     })?;
+    let is_qat = settle::is_qat(model);
+    let settled = is_qat.then(|| settle::settle(model.clone()));
+    let model = settled.as_ref().unwrap_or(model);
     let graphs = survey(model, recipe);
     let sites: Vec<&Site> = graphs.iter().flatten().collect();
-    let mut decisions = decide(&sites, options)?.0.into_iter();
+    let mut decisions = decide(&sites, options, is_qat)?.0.into_iter();
     let decided: Vec<Decided> =
         graphs.iter().map(|sites| sites.iter().zip(decisions.by_ref()).collect()).collect();
     let mut found = Vec::new();

@@ -1,5 +1,6 @@
 //! What a rewrite is asked to do.
 
+use super::parameters::Trainable;
 use crate::error::{Error, Result};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,56 @@ pub struct Options {
     pub filters: Vec<Filter>,
     /// Whether a filter may match nothing.
     pub allow_unmatched: bool,
+    /// Where norms go. When not given, [`Placement::Attention`], but nowhere in what was trained ternary.
+    pub subln: Option<Placement>,
+    /// The correction beside each projection.
+    pub lrc: Option<LowRank>,
+    /// The trainable variant in place of the ternary model, and what is trained in it.
+    pub qat: Option<Trainable>,
+}
+
+/// Where SubLN, an RMSNorm, goes: before the projections of these roles, of whatever attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// Nowhere.
+    None,
+    /// q, k, v and o.
+    #[default]
+    Attention,
+    /// o, and down or fc2.
+    Output,
+    /// Every projection of a block.
+    All,
+}
+
+/// A low-rank correction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowRank {
+    /// Its rank.
+    pub rank: Rank,
+    /// What its factors are at first.
+    pub init: LowRankInit,
+}
+
+/// How a correction's rank is given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rank {
+    /// For every projection.
+    Fixed(usize),
+    /// `max(1, floor(ratio · min(n, k)))`.
+    Ratio(f64),
+}
+
+/// What a correction's factors are at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LowRankInit {
+    /// The best approximation of what ternarising took from the weight.
+    #[default]
+    Svd,
+    /// No correction yet: for training.
+    Zeros,
 }
 
 /// What shares one scale.
@@ -55,11 +106,22 @@ impl Options {
     pub fn to_json(&self) -> serde_json::Value {
         let filters =
             self.filters.iter().map(|f| serde_json::json!({ verb(f.include): f.pattern.as_str() }));
-        serde_json::json!({
+        let mut options = serde_json::json!({
             "granularity": self.granularity,
             "filters": filters.collect::<Vec<_>>(),
-            "subln": "none",
-        })
+            "subln": self.subln.unwrap_or_default(),
+        });
+        if let Some(lrc) = self.lrc {
+            match lrc.rank {
+                Rank::Fixed(rank) => options["lrc_rank"] = rank.into(),
+                Rank::Ratio(ratio) => options["lrc_ratio"] = ratio.into(),
+            }
+            options["lrc_init"] = serde_json::json!(lrc.init);
+        }
+        if self.qat.is_some() {
+            options["qat"] = true.into();
+        }
+        options
     }
 }
 

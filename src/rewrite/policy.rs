@@ -2,6 +2,7 @@
 
 use super::{
     options::{Options, verb},
+    rule::Effect,
     survey::Site,
 };
 use crate::error::{Error, Result};
@@ -14,7 +15,13 @@ pub(super) enum Decision {
 }
 
 /// A decision for each site, in order, and a warning for each filter that matched nothing.
-pub(super) fn decide(sites: &[&Site], options: &Options) -> Result<(Vec<Decision>, Vec<String>)> {
+///
+/// A QAT file was made with options of its own: what it blends is converted, what it left is kept.
+pub(super) fn decide(
+    sites: &[&Site],
+    options: &Options,
+    is_qat: bool,
+) -> Result<(Vec<Decision>, Vec<String>)> {
     let mut warnings = Vec::new();
     for filter in &options.filters {
         if sites.iter().any(|site| filter.pattern.is_match(&site.name)) {
@@ -34,16 +41,22 @@ pub(super) fn decide(sites: &[&Site], options: &Options) -> Result<(Vec<Decision
         }
         warnings.push(what);
     }
-    Ok((sites.iter().map(|site| decide_one(site, options)).collect(), warnings))
+    Ok((sites.iter().map(|site| decide_one(site, options, is_qat)).collect(), warnings))
 }
 
-fn decide_one(site: &Site, options: &Options) -> Decision {
+fn decide_one(site: &Site, options: &Options, is_qat: bool) -> Decision {
     if let Err(why) = &site.found {
         return Decision::Keep(why.clone());
     }
     if let Some(filter) = options.filters.iter().rev().find(|f| f.pattern.is_match(&site.name)) {
         let reason = format!("--{} {:?}", verb(filter.include), filter.pattern.as_str());
         return if filter.include { Decision::Convert(reason) } else { Decision::Keep(reason) };
+    }
+    if is_qat {
+        return match site.rule.effect() {
+            Effect::Exact => Decision::Convert("trained in this QAT file".into()),
+            _ => Decision::Keep("the QAT file leaves it as it is".into()),
+        };
     }
     match &site.tied {
         Some(gather) => {

@@ -5,7 +5,7 @@ use super::{
     rule::{NoMatch, Projection, Rule},
 };
 use crate::{
-    graph::{Constants, NodeId, View, nested_graphs},
+    graph::{self, Constants, NodeId, View, nested_graphs},
     proto::{ModelProto, NodeProto, opset},
     roles::{self, Role},
 };
@@ -35,6 +35,8 @@ pub(super) struct Site<'r> {
     pub bias: Option<String>,
     /// Where the graph cuts its output apart: the first row of each part.
     pub parts: Vec<usize>,
+    /// The normalisation that makes its input.
+    pub norm: Option<NodeId>,
 }
 
 impl Site<'_> {
@@ -77,6 +79,7 @@ fn survey_graph<'r>(
         let output = view.node(site.root).output.first().map_or("", String::as_str);
         site.tied = projection.weight.leaves.iter().find_map(|leaf| tables.get(leaf).cloned());
         site.bias = site.bias.take().or_else(|| added_constant(view, &constants, output));
+        site.norm = graph::norm(view, &constants, &projection.input).map(|norm| norm.node);
         site.parts = match &projection.parts[..] {
             [] => parts(view, &constants, output, projection.weight.n),
             known => known.to_vec(),
@@ -124,6 +127,7 @@ fn match_rules<'r>(view: &View, constants: &Constants, rules: &[&'r Rule]) -> Ve
                 tied: None,
                 bias,
                 parts: Vec::new(),
+                norm: None,
             });
         }
     }

@@ -1,0 +1,49 @@
+//! The low-rank correction beside a projection: `y = BitLinear(x) + U·(Vᵀ·x)`.
+//!
+//! Low-Rank Correction for Quantized LLMs, arXiv:2412.07902.
+
+use super::{
+    draft::{Draft, Naming},
+    options::{LowRank, Rank},
+};
+
+/// The names of a correction's factors.
+pub(super) struct Factors {
+    /// `[n, rank]`.
+    pub u: String,
+    /// `[k, rank]`.
+    pub v: String,
+}
+
+impl LowRank {
+    /// The rank for a weight `[n, k]`, or why there is none.
+    pub(super) fn rank_for(&self, n: usize, k: usize) -> Result<usize, String> {
+        let most = n.min(k);
+        match self.rank {
+            Rank::Fixed(rank) if rank > most => Err(format!("rank {rank} is more than {most}")),
+            Rank::Fixed(rank) => Ok(rank),
+            Rank::Ratio(ratio) => Ok(((ratio * most as f64) as usize).max(1)),
+        }
+    }
+}
+
+/// Appends the branch, times `lambda` where there is one, and returns what it makes.
+pub(super) fn branch(
+    draft: &mut Draft,
+    x: &str,
+    factors: &Factors,
+    lambda: Option<&str>,
+) -> String {
+    let bound = [("x", x), ("u", &*factors.u), ("v", &*factors.v)];
+    let text = "lrc_low = MatMul (x, v)
+                lrc_ut = Transpose <perm = [1, 0]> (u)
+                lrc = MatMul (lrc_low, lrc_ut)";
+    let made = draft.add(text, &bound, Naming::Values);
+    match lambda {
+        None => made,
+        Some(lambda) => {
+            let bound = [("lrc", &*made), ("lambda", lambda)];
+            draft.add("lrc_blend = Mul (lrc, lambda)", &bound, Naming::Values)
+        }
+    }
+}

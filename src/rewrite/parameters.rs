@@ -1,0 +1,274 @@
+//! What training may change in a QAT file.
+//!
+//! Importers make a parameter of an initializer that one node reads; so each is read through an `Identity`
+//! of its own name, however often it is used. The manifest beside the file says of every initializer
+//! whether it is trained, and what it is.
+
+use super::{
+    convert::Parameter,
+    names::Names,
+    options::{Filter, Options, verb},
+};
+use crate::{
+    error::{Error, Result},
+    graph::{Constants, View, norm},
+    proto::{
+        GraphProto, ModelProto, NodeProto, TensorProto, nested_graphs, tensor_proto::DataType,
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+
+/// Which parameters of a QAT file are trained.
+#[derive(Debug, Clone, Default)]
+pub struct Trainable {
+    /// By what they are.
+    pub preset: Preset,
+    /// By their initializers' names, against the preset; the last match wins.
+    pub filters: Vec<Filter>,
+}
+
+/// Parameters by what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Weights, biases, gains, corrections, embeddings and norms.
+    #[default]
+    All,
+    /// The factors of low-rank corrections.
+    LrcOnly,
+    /// The gains of inserted norms.
+    SublnOnly,
+}
+
+impl Preset {
+    fn covers(self, role: &str) -> bool {
+        match self {
+            Preset::All => role != OTHER,
+            Preset::LrcOnly => matches!(role, "lrc_u" | "lrc_v"),
+            Preset::SublnOnly => role == "subln_gain",
+        }
+    }
+}
+
+/// The role of what is no parameter: axes, masks, frequencies.
+const OTHER: &str = "other";
+
+/// `MODEL.qat.json`: every initializer of a QAT file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this format, 1.
+    pub version: u32,
+    /// The graph input that blends from float (0) to quantised (1).
+    pub lambda: String,
+    /// The preset by which they are trained or frozen.
+    pub preset: Preset,
+    /// Every initializer, in the file's order.
+    pub initializers: Vec<ManifestEntry>,
+}
+
+/// One initializer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ManifestEntry {
+    /// Its name, by which trained tensors come back.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<i64>,
+    /// Its ONNX element type in lower case: `float`, `float16`, `int64`.
+    pub dtype: String,
+    /// Whether training changes it.
+    pub trainable: bool,
+    /// `weight`, `bias`, `subln_gain`, `lrc_u` or `lrc_v` of a projection, `embedding`, `norm`, or `other`.
+    pub role: String,
+    /// The projection that it belongs to.
+    pub projection: Option<String>,
+    /// The `Identity` through which it is read.
+    pub identity: Option<String>,
+}
+
+/// The parameters found so far, by initializer.
+#[derive(Debug, Default)]
+pub(super) struct Parameters(HashMap<String, (&'static str, Option<String>)>);
+
+impl Parameters {
+    /// The embedding tables and norms of a model.
+    pub fn of(model: &ModelProto) -> Self {
+        let mut found = Parameters::default();
+        if let Some(graph) = &model.graph {
+            let view = View::new(graph);
+            let constants = Constants::new(&view);
+            for (id, node) in view.nodes() {
+                let roles = around_projections(&view, &constants, id, node);
+                for (name, role) in roles {
+                    if view.initializer(name).is_some_and(is_float) {
+                        found.0.entry(name.to_owned()).or_insert((role, None));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Adds what belongs to a projection.
+    pub fn extend(&mut self, projection: &str, parameters: Vec<Parameter>) {
+        let own = parameters.into_iter().map(|p| (p.name, (p.role, Some(projection.to_owned()))));
+        self.0.extend(own);
+    }
+
+    fn role(&self, name: &str) -> &'static str {
+        self.0.get(name).map_or(OTHER, |(role, _)| role)
+    }
+}
+
+fn around_projections<'m>(
+    view: &View<'m>,
+    constants: &Constants,
+    id: usize,
+    node: &'m NodeProto,
+) -> Vec<(&'m str, &'static str)> {
+    let inputs = |role: &'static str| node.input.iter().map(move |i| (i.as_str(), role));
+    if node.op_type() == "Gather" {
+        return inputs("embedding").take(1).collect();
+    }
+    let norms = node.output.first().and_then(|output| norm(view, constants, output));
+    match norms {
+        // The node of the gain comes before that of the shift, and is found as a norm of its own.
+        Some(found) if found.node == id => inputs("norm").collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Makes a QAT file of a model: gives it its input, reads its parameters through `Identity`s, and says
+/// what is trained.
+pub(super) fn finish(
+    model: &mut ModelProto,
+    parameters: &Parameters,
+    names: &mut Names,
+    options: &Options,
+    trainable: &Trainable,
+) -> Result<Manifest> {
+    let mut manifest = Manifest {
+        version: 1,
+        lambda: super::qat::LAMBDA.into(),
+        preset: trainable.preset,
+        initializers: Vec::new(),
+    };
+    let Some(graph) = &mut model.graph else { return Ok(manifest) };
+    check_filters(graph, options, trainable)?;
+    let mut wrap = Wrap { parameters, trainable, names, entries: &mut manifest.initializers };
+    wrap.graph(graph, &HashMap::new());
+    graph.input.push(super::qat::lambda_input());
+    Ok(manifest)
+}
+
+/// A filter that matches no initializer is an error, as for projections.
+fn check_filters(graph: &GraphProto, options: &Options, trainable: &Trainable) -> Result<()> {
+    for filter in &trainable.filters {
+        let matches = graph.initializer.iter().any(|t| filter.pattern.is_match(t.name()));
+        if !matches && !options.allow_unmatched {
+            return Err(Error::new(
+                format!(
+                    "--trainable-{} {:?} matches no initializer",
+                    verb(filter.include),
+                    filter.pattern.as_str()
+                ),
+                "no initializer of the QAT file has such a name",
+                "see their names in the manifest that --qat writes without it; --allow-unmatched ignores this",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The insertion of `Identity`s, graph by graph.
+struct Wrap<'w> {
+    parameters: &'w Parameters,
+    trainable: &'w Trainable,
+    names: &'w mut Names,
+    entries: &'w mut Vec<ManifestEntry>,
+}
+
+impl Wrap<'_> {
+    /// `outer` has the values that stand for initializers of the graphs around.
+    fn graph(&mut self, graph: &mut GraphProto, outer: &HashMap<String, String>) {
+        let outputs: HashSet<&str> = graph.output.iter().map(|o| o.name()).collect();
+        let mut read = HashSet::new();
+        reads(graph, &mut read);
+        let mut values = outer.clone();
+        let mut identities = Vec::new();
+        for tensor in &graph.initializer {
+            let name = tensor.name();
+            values.remove(name);
+            let role = self.parameters.role(name);
+            let trained = is_float(tensor) && self.is_trained(name, role);
+            let mut entry = self.entry(tensor, role, trained);
+            let wrapped = is_float(tensor) && (trained || role != OTHER);
+            if wrapped && !outputs.contains(name) && read.contains(name) {
+                let value = self.names.fresh(name, "param");
+                entry.identity = Some(name.to_owned());
+                identities.push(identity(name, &value));
+                values.insert(name.to_owned(), value);
+            }
+            self.entries.push(entry);
+        }
+        for node in &mut graph.node {
+            for input in &mut node.input {
+                if let Some(value) = values.get(input) {
+                    input.clone_from(value);
+                }
+            }
+            for attribute in &mut node.attribute {
+                attribute
+                    .g
+                    .iter_mut()
+                    .chain(&mut attribute.graphs)
+                    .for_each(|g| self.graph(g, &values));
+            }
+        }
+        graph.node.splice(0..0, identities);
+    }
+
+    fn is_trained(&self, name: &str, role: &str) -> bool {
+        let filter = self.trainable.filters.iter().rev().find(|f| f.pattern.is_match(name));
+        filter.map_or(self.trainable.preset.covers(role), |f| f.include)
+    }
+
+    fn entry(&self, tensor: &TensorProto, role: &str, trainable: bool) -> ManifestEntry {
+        let dtype = DataType::try_from(tensor.data_type());
+        ManifestEntry {
+            name: tensor.name().to_owned(),
+            shape: tensor.dims.clone(),
+            dtype: dtype.map_or("undefined", |t| t.as_str_name()).to_lowercase(),
+            trainable,
+            role: role.to_owned(),
+            projection: self.parameters.0.get(tensor.name()).and_then(|(_, p)| p.clone()),
+            identity: None,
+        }
+    }
+}
+
+/// Every value that nodes of a graph read, those of nested graphs included.
+fn reads<'g>(graph: &'g GraphProto, found: &mut HashSet<&'g str>) {
+    for node in &graph.node {
+        found.extend(node.input.iter().map(String::as_str));
+        nested_graphs(node).for_each(|g| reads(g, found));
+    }
+}
+
+fn identity(name: &str, value: &str) -> NodeProto {
+    NodeProto {
+        name: Some(name.into()),
+        op_type: Some("Identity".into()),
+        input: vec![name.into()],
+        output: vec![value.into()],
+        ..NodeProto::default()
+    }
+}
+
+/// Whether a tensor can be trained: a scalar is a constant of the arithmetic.
+fn is_float(tensor: &TensorProto) -> bool {
+    let float = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double]
+        .map(|t| t as i32)
+        .contains(&tensor.data_type());
+    float && tensor.dims.iter().product::<i64>() > 1
+}

@@ -1,0 +1,176 @@
+//! A QAT file at λ = 1, where every blend is its quantised side.
+//!
+//! ```text
+//! a + λ·stop(b - a)   ⇒   b
+//! ```
+//!
+//! What is left is a model that was trained with BitLinear, for which there are rules. Parameters that
+//! importers read through an `Identity` are read directly again.
+
+use super::{pattern::Pattern, qat};
+use crate::{
+    graph::{self, Before, Constants, View},
+    proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, nested_graphs, type_proto},
+};
+use std::collections::{HashMap, HashSet};
+
+/// The blend that [`qat`] writes.
+const BLEND: &str = "
+    error = Sub (b, a)
+    grown = Mul (error, UP)
+    whole = Cast <to = 7> (grown)
+    held = Cast <to = 1> (whole)
+    stop = Mul (held, DOWN)
+    share = Mul (stop, lambda)
+    y = Add (a, share)";
+
+/// What else lambda scales: a correction's branch.
+const SCALED: &str = "y = Mul (b, lambda)";
+
+/// Whether a model is a QAT file: it has the input and something that blends by it.
+pub(super) fn is_qat(model: &ModelProto) -> bool {
+    let Some(graph) = &model.graph else { return false };
+    graph.input.iter().any(is_lambda) && {
+        let view = View::new(graph);
+        !blends(&view, &Constants::new(&view)).is_empty()
+    }
+}
+
+/// The model at λ = 1, without the input.
+pub(super) fn settle(mut model: ModelProto) -> ModelProto {
+    let Some(graph) = &mut model.graph else { return model };
+    let before = Before::of(graph);
+    let mut aliases = Vec::new();
+    collect(&View::new(graph), &mut aliases);
+    let mut aliases = aliases.into_iter();
+    apply(graph, &HashMap::new(), &mut aliases);
+    graph::drop_orphans(graph, &before);
+    merge_norms(graph);
+    let view = View::new(graph);
+    if view.uses(qat::LAMBDA).is_empty() && !view.is_output(qat::LAMBDA) {
+        graph.input.retain(|input| !is_lambda(input));
+    }
+    model
+}
+
+/// A required float of rank 0 by that name.
+fn is_lambda(input: &ValueInfoProto) -> bool {
+    let tensor = match input.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => tensor,
+        _ => return false,
+    };
+    let scalar = tensor.shape.as_ref().is_some_and(|shape| shape.dim.is_empty());
+    input.name() == qat::LAMBDA && tensor.elem_type() == 1 && scalar
+}
+
+/// Values of one graph, each with the one that it equals.
+type Aliases = HashMap<String, String>;
+
+/// The aliases of each graph, before those of the graphs nested in it.
+fn collect(view: &View, found: &mut Vec<Aliases>) {
+    let constants = Constants::new(view);
+    let mut aliases = blends(view, &constants);
+    let scaled = Pattern::new(SCALED);
+    for (id, node) in view.nodes() {
+        let [output] = &node.output[..] else { continue };
+        if let Ok(bound) = scaled.at(view, &constants, id)
+            && bound.values["lambda"] == qat::LAMBDA
+            && !aliases.contains_key(output)
+        {
+            aliases.insert(output.clone(), bound.values["b"].clone());
+        }
+        if node.op_type() == "Identity"
+            && let Some(input) = node.input.first().filter(|i| view.initializer(i).is_some())
+        {
+            aliases.insert(output.clone(), input.clone());
+        }
+    }
+    aliases.retain(|value, _| !view.is_output(value));
+    found.push(aliases);
+    for graph in view.nodes().flat_map(|(_, node)| nested_graphs(node)) {
+        collect(&View::nested(graph, view), found);
+    }
+}
+
+fn blends(view: &View, constants: &Constants) -> Aliases {
+    let pattern = Pattern::new(BLEND);
+    let matches =
+        view.nodes().filter(|(_, node)| pattern.may_start_at(node)).filter_map(|(id, _)| {
+            let bound = pattern.at(view, constants, id).ok()?;
+            let value = |name: &str| bound.values.get(name).map_or("", String::as_str);
+            let scale = (1u64 << 40) as f64;
+            let ours = value("lambda") == qat::LAMBDA
+                && constants.scalar(value("UP")) == Some(scale)
+                && constants.scalar(value("DOWN")) == Some(1.0 / scale);
+            ours.then(|| (value("y").to_owned(), value("b").to_owned()))
+        });
+    matches.collect()
+}
+
+/// Reads every value by the name of what it equals. The nodes that made it are orphans then.
+fn apply(graph: &mut GraphProto, outer: &Aliases, aliases: &mut impl Iterator<Item = Aliases>) {
+    let mut known = outer.clone();
+    known.extend(aliases.next().unwrap_or_default());
+    for node in &mut graph.node {
+        for input in &mut node.input {
+            while let Some(other) = known.get(input) {
+                input.clone_from(other);
+            }
+        }
+        for attribute in &mut node.attribute {
+            attribute
+                .g
+                .iter_mut()
+                .chain(&mut attribute.graphs)
+                .for_each(|g| apply(g, &known, aliases));
+        }
+    }
+    graph.node.retain(|node| !node.output.iter().any(|o| known.contains_key(o)));
+}
+
+/// Norms that this crate put before projections of one input become one where their gains are equal.
+fn merge_norms(graph: &mut GraphProto) {
+    let mut gains: HashMap<Vec<u8>, String> = HashMap::new();
+    let mut aliases = Aliases::new();
+    for tensor in graph.initializer.iter().filter(|t| t.name().contains("_subln_gain")) {
+        let key = [
+            tensor.data_type().to_le_bytes().to_vec(),
+            crate::proto::raw_bytes(tensor).unwrap_or_default().into_owned(),
+        ]
+        .concat();
+        let first = gains.entry(key).or_insert_with(|| tensor.name().to_owned());
+        if first != tensor.name() {
+            aliases.insert(tensor.name().to_owned(), first.clone());
+        }
+    }
+    let mut made: HashMap<(String, Vec<String>, Vec<u8>), String> = HashMap::new();
+    let mut merged = HashSet::new();
+    for node in &mut graph.node {
+        for input in &mut node.input {
+            if let Some(other) = aliases.get(input) {
+                input.clone_from(other);
+            }
+        }
+        let [output] = &node.output[..] else { continue };
+        if !output.contains("_subln") {
+            continue;
+        }
+        let first = made.entry(signature(node)).or_insert_with(|| output.clone());
+        if first != output {
+            aliases.insert(output.clone(), first.clone());
+            merged.insert(output.clone());
+        }
+    }
+    graph.node.retain(|node| !node.output.iter().any(|o| merged.contains(o)));
+    graph.value_info.retain(|value| !merged.contains(value.name()));
+    graph
+        .initializer
+        .retain(|t| !(t.name().contains("_subln_gain") && aliases.contains_key(t.name())));
+}
+
+/// What a node computes.
+fn signature(node: &NodeProto) -> (String, Vec<String>, Vec<u8>) {
+    use prost::Message as _;
+    let attributes = node.attribute.iter().flat_map(|a| a.encode_to_vec()).collect();
+    (node.op_type().to_owned(), node.input.clone(), attributes)
+}
