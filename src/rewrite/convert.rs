@@ -4,7 +4,7 @@ use super::{
     function::DOMAIN,
     names::Names,
     options::{Granularity, Options},
-    rule::Projection,
+    rule::{PART_SIZES, Projection},
     survey::Site,
 };
 use crate::{
@@ -85,7 +85,7 @@ impl<'o> Converter<'o> {
         let weight = &projection.weight;
         let groups = match self.options.granularity {
             Granularity::Channel => (0..weight.n).map(|row| row..row + 1).collect(),
-            Granularity::Tensor => groups(&site.parts, weight.n),
+            Granularity::Tensor => groups(&site.part_sizes, weight.n),
         };
         let mut ternary = weight
             .matrix()
@@ -198,10 +198,14 @@ impl<'o> Converter<'o> {
 }
 
 /// The rows of each part; one part where the graph cuts nothing.
-fn groups(parts: &[usize], n: usize) -> Vec<Range<usize>> {
-    let starts = if parts.is_empty() { &[0] } else { parts };
-    let ends = starts.iter().skip(1).copied().chain([n]);
-    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+fn groups(sizes: &[usize], n: usize) -> Vec<Range<usize>> {
+    let sizes = if sizes.is_empty() { &[n] } else { sizes };
+    let mut end = 0;
+    let rows = |size: &usize| {
+        end += size;
+        end - size..end
+    };
+    sizes.iter().map(rows).collect()
 }
 
 /// A template's attributes with captured ones in place of their references. What the source leaves
@@ -209,8 +213,9 @@ fn groups(parts: &[usize], n: usize) -> Vec<Range<usize>> {
 fn resolve(attributes: Vec<AttributeProto>, site: &Site, n: usize) -> Vec<AttributeProto> {
     let resolved = attributes.into_iter().filter_map(|attribute| match attribute.ref_attr_name() {
         "" => Some(attribute),
-        "parts" => {
-            let sizes = groups(&site.parts, n).into_iter().map(|rows| rows.len() as i64).collect();
+        PART_SIZES => {
+            let sizes =
+                groups(&site.part_sizes, n).into_iter().map(|rows| rows.len() as i64).collect();
             let parts = AttributeProto { ref_attr_name: None, ints: sizes, ..attribute };
             Some(parts)
         }
