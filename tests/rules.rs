@@ -1,5 +1,5 @@
 //! What each rule does to a small graph, refusals included: `tests/graphs/*.onnxtxt` in, a snapshot
-//! out. The language of rules is tested in `rules/language.rs`, the matcher in `rules/patterns.rs`.
+//! out. What it computes is measured in `rules/effects.rs`, the language of rules in `rules/language.rs`.
 
 macro_rules! assert_snapshot {
     ($name:expr, $text:expr, $($setting:ident => $value:expr),*) => {
@@ -14,6 +14,9 @@ macro_rules! assert_snapshot {
     };
 }
 
+#[cfg(feature = "runtime")]
+#[path = "rules/effects.rs"]
+mod effects;
 #[path = "rules/graphs.rs"]
 mod graphs;
 #[path = "rules/language.rs"]
