@@ -1,43 +1,76 @@
-//! What each rule does to a small graph, refusals included: `tests/graphs/*.onnxtxt` in, a snapshot out.
+//! What each rule does to a small graph, refusals included: `tests/graphs/*.onnxtxt` in, a snapshot
+//! out. What it computes is measured in `rules/effects.rs`, the language of rules in `rules/language.rs`.
+
+macro_rules! assert_snapshot {
+    ($name:expr, $text:expr, $($setting:ident => $value:expr),*) => {
+        insta::with_settings!({
+            snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+            $($setting => $value),*
+        }, {
+            insta::assert_snapshot!($name, $text);
+        });
+    };
+}
+
+#[cfg(feature = "runtime")]
+#[path = "rules/effects.rs"]
+mod effects;
+#[path = "rules/graphs.rs"]
+mod graphs;
+#[path = "rules/language.rs"]
+mod language;
+#[path = "rules/patterns.rs"]
+mod patterns;
 
 use bitonnx::{
     proto::ModelProto,
     report::{Action, Report},
-    rewrite::{Filter, Options, rewrite},
+    rewrite::Effect,
     rules::recipe,
     text,
 };
-use std::{fmt::Write as _, fs, path::PathBuf};
+use graphs::{Small, every_graph, nodes_named};
+use std::fmt::Write as _;
 
 #[test]
 fn rules_on_small_graphs() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/graphs");
-    let mut graphs: Vec<PathBuf> =
-        fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    graphs.sort();
-    assert!(!graphs.is_empty());
-    for path in graphs {
-        let source = fs::read_to_string(&path).unwrap();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        insta::with_settings!({
-            snapshot_path => "../snapshots",
-            prepend_module_to_snapshot => false,
-            omit_expression => true,
-            description => source.lines().next().unwrap().trim_start_matches("# "),
-        }, {
-            insta::assert_snapshot!(format!("rule@{name}"), rewritten(&source));
-        });
+    for Small { name, description, model, rewritten } in every_graph() {
+        let (report, changes) = (lines(&rewritten.report), changes(&model, &rewritten.model));
+        let text = format!("{report}\n{changes}");
+        assert_snapshot!(format!("rule@{name}"), text, description => description);
     }
 }
 
-/// What became of each projection, then what changed in the graph.
-fn rewritten(source: &str) -> String {
-    let model = text::parse_model(source).unwrap();
-    // Small graphs have no transformer around their projections: take every one.
-    let filters = vec![Filter::new(true, "").unwrap()];
-    let options = Options { filters, ..Options::default() };
-    let result = rewrite(model.clone(), &recipe(), &options, &mut |_, _| {}).unwrap();
-    format!("{}\n{}", lines(&result.report), changes(&model, &result.model))
+/// What a rule keeps is in the rewritten model as it was in the source.
+#[test]
+fn kept_nodes_stay_as_they_were() {
+    for Small { name, model, rewritten, .. } in every_graph() {
+        if rewritten.report.converted().count() == 0 {
+            assert!(rewritten.model == model, "{name}");
+        }
+        let kept = rewritten.report.projections.iter().filter(|e| e.action == Action::Keep);
+        for node in kept.map(|e| &e.node) {
+            let [before, after] = [&model, &rewritten.model].map(|model| nodes_named(model, node));
+            assert!(!before.is_empty() && before == after, "{name}: {node}");
+        }
+    }
+}
+
+/// A rule whose arithmetic asks for what its pattern does not bind panics at its first match.
+#[test]
+fn every_rule_matches_a_graph() {
+    let graphs = every_graph();
+    let entries: Vec<_> = graphs.iter().flat_map(|g| &g.rewritten.report.projections).collect();
+    for rule in recipe() {
+        let wanted = match rule.effect() {
+            Effect::Keep => Action::Keep,
+            Effect::Exact | Effect::Approximate => Action::BitLinear,
+        };
+        let found = entries.iter().any(|e| e.rule == rule.name() && e.action == wanted);
+        assert!(found, "no graph in tests/graphs is one for the rule {}", rule.name());
+    }
 }
 
 fn lines(report: &Report) -> String {
@@ -70,16 +103,8 @@ fn changes(before: &ModelProto, after: &ModelProto) -> String {
 fn definition_of_bit_linear() {
     for opset in [11, 14, 17, 23] {
         let function = bitonnx::rewrite::bit_linear(opset).unwrap();
-        insta::with_settings!({
-            snapshot_path => "../snapshots",
-            prepend_module_to_snapshot => false,
-            omit_expression => true,
-        }, {
-            insta::assert_snapshot!(
-                format!("definition@opset{opset}"),
-                text::print::function(&function, text::Style::SHORT)
-            );
-        });
+        let text = text::print::function(&function, text::Style::SHORT);
+        assert_snapshot!(format!("definition@opset{opset}"), text,);
     }
     assert!(bitonnx::rewrite::bit_linear(10).is_err());
 }

@@ -7,7 +7,7 @@ use super::{
     names::Names,
     options::{Granularity, LowRank, LowRankInit, Options},
     qat::{self, Groups},
-    rule::{Effect, Projection},
+    rule::{Effect, PART_SIZES, Projection},
     subln,
     survey::Site,
 };
@@ -107,7 +107,7 @@ impl<'o> Converter<'o> {
         projection: &Projection,
     ) -> Result<Converted, String> {
         let source = &projection.weight;
-        let groups = groups(self.options.granularity, &site.parts, source.n);
+        let groups = groups(self.options.granularity, &site.part_sizes, source.n);
         let failed =
             |e: quant::Error| format!("its weight `{}` can't be ternarised: {e}", source.name);
         let matrix = source.matrix().map_err(failed)?;
@@ -361,18 +361,22 @@ fn data_type(storage: Storage) -> DataType {
 }
 
 /// The rows that share a scale.
-fn groups(granularity: Granularity, parts: &[usize], n: usize) -> Vec<Range<usize>> {
+fn groups(granularity: Granularity, part_sizes: &[usize], n: usize) -> Vec<Range<usize>> {
     match granularity {
         Granularity::Channel => (0..n).map(|row| row..row + 1).collect(),
-        Granularity::Tensor => rows_of_parts(parts, n),
+        Granularity::Tensor => rows_of_parts(part_sizes, n),
     }
 }
 
 /// The rows of each part; one part where the graph cuts nothing.
-fn rows_of_parts(parts: &[usize], n: usize) -> Vec<Range<usize>> {
-    let starts = if parts.is_empty() { &[0] } else { parts };
-    let ends = starts.iter().skip(1).copied().chain([n]);
-    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+fn rows_of_parts(sizes: &[usize], n: usize) -> Vec<Range<usize>> {
+    let sizes = if sizes.is_empty() { &[n] } else { sizes };
+    let mut end = 0;
+    let rows = |size: &usize| {
+        end += size;
+        end - size..end
+    };
+    sizes.iter().map(rows).collect()
 }
 
 /// A template's attributes with captured ones in place of their references. What the source leaves
@@ -380,9 +384,11 @@ fn rows_of_parts(parts: &[usize], n: usize) -> Vec<Range<usize>> {
 fn resolve(attributes: Vec<AttributeProto>, site: &Site, n: usize) -> Vec<AttributeProto> {
     let resolved = attributes.into_iter().filter_map(|attribute| match attribute.ref_attr_name() {
         "" => Some(attribute),
-        "parts" => {
-            let rows = rows_of_parts(&site.parts, n);
-            let sizes = rows.into_iter().map(|rows| rows.len() as i64).collect();
+        PART_SIZES => {
+            let sizes = rows_of_parts(&site.part_sizes, n)
+                .into_iter()
+                .map(|rows| rows.len() as i64)
+                .collect();
             let parts = AttributeProto { ref_attr_name: None, ints: sizes, ..attribute };
             Some(parts)
         }

@@ -8,12 +8,12 @@ use super::{
     policy::{Decision, decide},
     rule::Rule,
     settle,
-    survey::{Nearest, Site, nearest, survey},
+    survey::{Nearest, Recipe, Site, nearest, survey},
 };
 use crate::{
     error::{Error, Result},
     graph::{self, Constants, NodeId, View, nested_graphs},
-    proto::{self, ModelProto, NodeProto},
+    proto::{self, ModelProto, NodeProto, opset},
     report::{Action, Entry},
     text,
 };
@@ -92,6 +92,7 @@ pub fn explain(
         graphs.iter().map(|sites| sites.iter().zip(decisions.by_ref()).collect()).collect();
     let mut found = Vec::new();
     if let Some(graph) = &model.graph {
+        let recipe = Recipe { rules: recipe, opset: opset(model) };
         let search = Search { model, options, recipe, name };
         search.graph(&View::new(graph), &mut decided.into_iter(), &mut found);
     }
@@ -105,7 +106,7 @@ type Decided<'s, 'r> = Vec<(&'s Site<'r>, Decision)>;
 struct Search<'a> {
     model: &'a ModelProto,
     options: &'a Options,
-    recipe: &'a [Rule],
+    recipe: Recipe<'a>,
     name: &'a str,
 }
 

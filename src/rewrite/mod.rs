@@ -4,6 +4,7 @@
 //! `convert` makes the nodes that replace them; this module puts the parts together. Nothing here
 //! knows a rule by name.
 
+mod attribute;
 mod convert;
 mod draft;
 mod explain;

@@ -1,29 +1,34 @@
 //! Finds a pattern, written in ONNX text, at a node of a graph.
 //!
 //! The last node of the pattern is its root. A name that the pattern defines matches the value that
-//! the matched node makes; any other name is a variable. A variable in **upper case** matches
-//! constants only, which is what tells a bias `Add` from a residual one. An attribute given as a
-//! reference (`transB: int = @transB`) is captured; given as a value it must have that value, where
-//! an absent one counts as ONNX's default. A last input named `rest` stands for any number of
-//! inputs, none included.
+//! the matched node makes, as the same of its outputs; any other name is a variable. A variable in
+//! **upper case** matches constants only, which is what tells a bias `Add` from a residual one. An
+//! attribute given as a reference (`transB: int = @transB`) is captured; given as a value it must have
+//! that value, where an absent one counts as ONNX's default. A last input named `rest` stands for any
+//! number of inputs, none included.
+//!
+//! The operands of an operator that commutes match in either order, and so do those of the nodes
+//! before it: every order is tried before a pattern is given up.
 
+use super::attribute;
 use crate::{
     graph::{Constants, NodeId, View},
     proto::{AttributeProto, NodeProto},
     text,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Nodes to find, the root last.
 pub struct Pattern {
     nodes: Vec<NodeProto>,
-    producers: HashMap<String, usize>,
+    /// The node and which of its outputs a name stands for.
+    producers: HashMap<String, (usize, usize)>,
 }
 
 /// Where and why a pattern does not match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Miss {
-    /// How many of the pattern's nodes had matched: the nearest miss has the most.
+    /// How many operators, attributes and inputs had matched: the nearest miss has the most.
     pub matched: usize,
     /// A sentence that names the node and the value.
     pub why: String,
@@ -38,21 +43,20 @@ pub struct Bindings {
     pub values: BTreeMap<String, String>,
     /// Captured attributes; absent ones that have a default are not in the map.
     pub attributes: BTreeMap<String, AttributeProto>,
+    /// How many operators, attributes and inputs matched.
+    pub(super) facts: usize,
 }
 
 impl Pattern {
     /// Reads a pattern.
     ///
     /// # Panics
-    /// When the text is not ONNX syntax: patterns are part of the program.
+    /// When the text is not ONNX syntax or no graph could match it: patterns are part of the program.
     pub fn new(text: &str) -> Self {
         let nodes = text::parse_nodes(text).unwrap_or_else(|e| panic!("pattern {text:?}: {e}"));
-        assert!(!nodes.is_empty(), "pattern {text:?} has no node");
-        let outputs = |(i, n): (usize, &NodeProto)| {
-            n.output.iter().map(move |o| (o.clone(), i)).collect::<Vec<_>>()
-        };
-        let producers = nodes.iter().enumerate().flat_map(outputs).collect();
-        Pattern { nodes, producers }
+        let pattern = Pattern { producers: producers(&nodes), nodes };
+        pattern.check().unwrap_or_else(|why| panic!("pattern {text:?}: {why}"));
+        pattern
     }
 
     /// The nodes to find, the root last.
@@ -62,16 +66,19 @@ impl Pattern {
 
     /// The names that a match binds.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.nodes.iter().flat_map(|n| n.input.iter().chain(&n.output)).map(String::as_str)
+        let names = self.nodes.iter().flat_map(|n| n.input.iter().chain(&n.output));
+        names.map(String::as_str).filter(|name| !name.is_empty() && *name != REST)
     }
 
     /// The attributes that a match captures.
     pub fn captures(&self) -> impl Iterator<Item = &str> {
-        self.nodes
-            .iter()
-            .flat_map(|n| &n.attribute)
-            .map(AttributeProto::ref_attr_name)
-            .filter(|n| !n.is_empty())
+        self.captured().map(|(_, attribute)| attribute.ref_attr_name())
+    }
+
+    /// ONNX's default of a captured attribute, if it has one.
+    pub fn default(&self, captured: &str) -> Option<&AttributeProto> {
+        let (node, attribute) = self.captured().find(|(_, a)| a.ref_attr_name() == captured)?;
+        attribute::default(node, attribute.name())
     }
 
     /// Whether a node's operator is that of the pattern's root.
@@ -86,151 +93,272 @@ impl Pattern {
 
     /// Matches the pattern with its root at the node.
     pub fn at(&self, view: &View, constants: &Constants, root: NodeId) -> Result<Bindings, Miss> {
-        let search = Search { pattern: self, view, constants };
-        let empty = Bindings { nodes: vec![None; self.nodes.len()], ..Bindings::default() };
-        search.node(self.nodes.len() - 1, root, empty)
+        let bound = Bindings { nodes: vec![None; self.nodes.len()], ..Bindings::default() };
+        let nearest = Miss { matched: 0, why: String::new() };
+        let mut search =
+            Search { pattern: self, view, constants, bound, trail: Vec::new(), nearest };
+        match search.reach(vec![Goal::Node(self.nodes.len() - 1, root)]) {
+            true => Ok(Bindings { facts: search.trail.len(), ..search.bound }),
+            false => Err(search.nearest),
+        }
+    }
+
+    fn captured(&self) -> impl Iterator<Item = (&NodeProto, &AttributeProto)> {
+        let attributes = self.nodes.iter().flat_map(|n| n.attribute.iter().map(move |a| (n, a)));
+        attributes.filter(|(_, a)| !a.ref_attr_name().is_empty())
+    }
+
+    /// What makes the pattern match nothing, or less than it says.
+    fn check(&self) -> Result<(), String> {
+        let Some((root, inner)) = self.nodes.split_last() else {
+            return Err("it has no node".into());
+        };
+        let mut seen = HashSet::new();
+        let names = self.nodes.iter().flat_map(|n| &n.output).chain(self.captures_as_strings());
+        if let Some(twice) = names.filter(|n| !n.is_empty()).find(|n| !seen.insert(*n)) {
+            return Err(format!("`{twice}` is defined twice"));
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            node.attribute.iter().try_for_each(|want| attribute::check(node, want))?;
+            let before_last = node.input.iter().rev().skip(1);
+            if node.output.iter().chain(before_last).any(|name| name == REST) {
+                return Err(format!("`{REST}` may only be a node's last input"));
+            }
+            let later = |i: &&String| self.producers.get(*i).is_some_and(|(by, _)| *by >= index);
+            if let Some(name) = node.input.iter().find(later) {
+                return Err(format!("`{name}` is read before it is made"));
+            }
+        }
+        let read: HashSet<&String> = inner.iter().chain([root]).flat_map(|n| &n.input).collect();
+        match inner.iter().find(|n| n.output.iter().all(|o| !read.contains(o))) {
+            Some(node) => Err(format!("no later node reads `{}`", label(node))),
+            None => Ok(()),
+        }
+    }
+
+    fn captures_as_strings(&self) -> impl Iterator<Item = &String> {
+        self.captured().filter_map(|(_, attribute)| attribute.ref_attr_name.as_ref())
     }
 }
 
-/// A pattern's name for all the inputs that are left.
-const REST: &str = "rest";
+fn producers(nodes: &[NodeProto]) -> HashMap<String, (usize, usize)> {
+    let outputs = nodes.iter().enumerate().flat_map(|(index, node)| {
+        node.output.iter().enumerate().map(move |(output, name)| (name.clone(), (index, output)))
+    });
+    outputs.filter(|(name, _)| !name.is_empty()).collect()
+}
 
-/// One attempt at one root. Each step takes the bindings so far and returns them extended, so that
-/// an operand order that fails leaves no trace.
+/// A pattern's name for all the inputs that are left.
+pub(super) const REST: &str = "rest";
+
+/// One attempt at one root. What holds is written into `bound`, and taken back where an order of
+/// operands turns out wrong.
 struct Search<'a, 'm> {
     pattern: &'a Pattern,
     view: &'a View<'m>,
     constants: &'a Constants<'a, 'm>,
+    bound: Bindings,
+    /// Every fact that holds, in order.
+    trail: Vec<Fact<'a>>,
+    /// The miss before which the most facts held.
+    nearest: Miss,
 }
 
-impl Search<'_, '_> {
-    fn node(&self, wanted: usize, id: NodeId, mut bound: Bindings) -> Result<Bindings, Miss> {
-        let (want, node) = (&self.pattern.nodes[wanted], self.view.node(id));
-        let miss = |bound: &Bindings, why: String| Miss { matched: bound.matched(), why };
-        if (domain(want), want.op_type()) != (domain(node), node.op_type()) {
-            let why =
-                format!("node `{}` is {}, not {}", label(node), qualified(node), qualified(want));
-            return Err(miss(&bound, why));
-        }
-        for attribute in &want.attribute {
-            match_attribute(attribute, node, &mut bound).map_err(|why| miss(&bound, why))?;
-        }
-        if bound.nodes[wanted].replace(id).is_some_and(|other| other != id) {
-            return Err(miss(&bound, format!("node `{}` would have to match twice", label(node))));
-        }
-        for (name, value) in want.output.iter().zip(&node.output) {
-            bound.values.insert(name.clone(), value.clone());
-        }
-        let given = given(&node.input);
-        let (wanted, given) = match want.input.split_last() {
-            Some((last, wanted)) if last == REST && given.len() >= wanted.len() => {
-                (wanted, &given[..wanted.len()])
-            }
-            _ => (&want.input[..], given),
-        };
-        if given.len() != wanted.len() {
-            let why =
-                format!("node `{}` has {} inputs, not {}", label(node), given.len(), wanted.len());
-            return Err(miss(&bound, why));
-        }
-        let first = self.inputs(wanted, given.iter(), bound.clone());
-        match first {
-            Err(missed) if commutes(node) && given.len() == 2 => self
-                .inputs(wanted, given.iter().rev(), bound)
-                .map_err(|other| if other.matched > missed.matched { other } else { missed }),
-            first => first,
-        }
-    }
+/// What remains to be shown.
+#[derive(Clone, Copy)]
+enum Goal<'a> {
+    /// The pattern's node is the graph's.
+    Node(usize, NodeId),
+    /// The pattern's name is the graph's value.
+    Value(&'a str, &'a str),
+}
 
-    fn inputs<'v>(
-        &self,
-        wanted: &[String],
-        values: impl Iterator<Item = &'v String>,
-        bound: Bindings,
-    ) -> Result<Bindings, Miss> {
-        wanted
-            .iter()
-            .zip(values)
-            .try_fold(bound, |bound, (name, value)| self.input(name, value, bound))
-    }
+/// What holds, with what it wrote into the bindings.
+enum Fact<'a> {
+    Operator(usize),
+    InputCount,
+    Attribute(Option<&'a str>),
+    Value(Option<&'a str>),
+}
 
-    fn input(&self, name: &str, value: &str, mut bound: Bindings) -> Result<Bindings, Miss> {
-        let miss = |bound: &Bindings, why| Err(Miss { matched: bound.matched(), why });
-        if name.is_empty() != value.is_empty() {
-            return miss(
-                &bound,
-                format!(
-                    "input `{value}` is given where the pattern leaves one out, or the reverse"
-                ),
-            );
-        }
-        if let Some(&producer) = self.pattern.producers.get(name) {
-            let Some(id) = self.view.producer(value) else {
-                return miss(&bound, format!("no node makes `{value}`"));
+/// What a goal leads to.
+struct Next<'a> {
+    goals: Vec<Goal<'a>>,
+    /// The same, with the operands in the other order.
+    or: Option<Vec<Goal<'a>>>,
+}
+
+impl<'a> Search<'a, '_> {
+    /// Shows every goal, the last first.
+    fn reach(&mut self, mut goals: Vec<Goal<'a>>) -> bool {
+        while let Some(goal) = goals.pop() {
+            let next = match goal {
+                Goal::Node(wanted, id) => self.node(wanted, id),
+                Goal::Value(name, value) => self.value(name, value),
             };
-            return self.node(producer, id, bound);
+            match next {
+                Err(why) => {
+                    self.miss(why);
+                    return false;
+                }
+                Ok(Next { goals: more, or: None }) => goals.extend(more),
+                Ok(Next { goals: first, or: Some(second) }) => {
+                    let so_far = self.trail.len();
+                    if self.reach([&goals[..], &first].concat()) {
+                        return true;
+                    }
+                    self.take_back(so_far);
+                    goals.extend(second);
+                }
+            }
         }
-        if let Some(other) = bound.values.get(name).filter(|v| *v != value) {
-            let why = format!("`{value}` and `{other}` would have to be one value");
-            return miss(&bound, why);
+        true
+    }
+
+    fn miss(&mut self, why: String) {
+        if self.nearest.why.is_empty() || self.trail.len() > self.nearest.matched {
+            self.nearest = Miss { matched: self.trail.len(), why };
         }
-        if is_constant_name(name)
-            && let Err(why) = self.constants.check(value)
-        {
-            return miss(&bound, format!("its `{name}`, `{value}`, is not constant: {why}"));
+    }
+
+    fn take_back(&mut self, so_far: usize) {
+        for fact in self.trail.drain(so_far..) {
+            match fact {
+                Fact::Operator(node) => self.bound.nodes[node] = None,
+                Fact::InputCount => {}
+                Fact::Attribute(name) => {
+                    name.map(|n| self.bound.attributes.remove(n));
+                }
+                Fact::Value(name) => {
+                    name.map(|n| self.bound.values.remove(n));
+                }
+            }
         }
-        bound.values.insert(name.to_owned(), value.to_owned());
-        Ok(bound)
+    }
+
+    fn node(&mut self, wanted: usize, id: NodeId) -> Result<Next<'a>, String> {
+        let (want, node) = (&self.pattern.nodes[wanted], self.view.node(id));
+        if let Some(other) = self.bound.nodes[wanted] {
+            let of = |id| label(self.view.node(id));
+            return match other == id {
+                true => Ok(Next::none()),
+                false => {
+                    Err(format!("nodes `{}` and `{}` would have to be one", of(other), of(id)))
+                }
+            };
+        }
+        if (domain(want), want.op_type()) != (domain(node), node.op_type()) {
+            return Err(format!(
+                "node `{}` is {}, not {}",
+                label(node),
+                qualified(node),
+                qualified(want)
+            ));
+        }
+        self.trail.push(Fact::Operator(wanted));
+        self.bound.nodes[wanted] = Some(id);
+        let inputs = counted_inputs(want, node)?;
+        self.trail.push(Fact::InputCount);
+        for attribute in &want.attribute {
+            self.attribute(attribute, node)?;
+        }
+        for (index, name) in want.output.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
+            let Some(value) = node.output.get(index).filter(|v| !v.is_empty()) else {
+                return Err(format!("node `{}` does not make its output {index}", label(node)));
+            };
+            self.bind(name, value);
+        }
+        let goals = |pairs: &[(&'a str, &'a str)]| {
+            // The goals are shown from the last to the first.
+            pairs.iter().rev().map(|&(name, value)| Goal::Value(name, value)).collect()
+        };
+        let other = match inputs[..] {
+            [(a, x), (b, y)] if commutes(node) && a != b && x != y => Some([(a, y), (b, x)]),
+            _ => None,
+        };
+        Ok(Next { goals: goals(&inputs), or: other.map(|pairs| goals(&pairs)) })
+    }
+
+    fn attribute(&mut self, want: &'a AttributeProto, node: &NodeProto) -> Result<(), String> {
+        let found = attribute::matched(want, node)?;
+        let captured = found.map(|found| {
+            self.bound.attributes.insert(want.ref_attr_name().to_owned(), found.clone());
+            want.ref_attr_name()
+        });
+        self.trail.push(Fact::Attribute(captured));
+        Ok(())
+    }
+
+    fn value(&mut self, name: &'a str, value: &'a str) -> Result<Next<'a>, String> {
+        match (name, value) {
+            ("", "") => return Ok(Next::none()),
+            ("", _) => return Err(format!("`{value}` is given where the pattern has no input")),
+            (_, "") => return Err(format!("its input `{name}` is left out")),
+            _ => {}
+        }
+        if let Some(&(producer, output)) = self.pattern.producers.get(name) {
+            let Some(id) = self.view.producer(value) else {
+                return Err(format!("no node makes `{value}`"));
+            };
+            let made = self.view.node(id).output.iter().position(|o| o == value);
+            if made != Some(output) {
+                let label = label(self.view.node(id));
+                return Err(format!("`{value}` is not the output {output} of node `{label}`"));
+            }
+            return Ok(Next { goals: vec![Goal::Node(producer, id)], or: None });
+        }
+        if let Some(other) = self.bound.values.get(name).filter(|v| *v != value) {
+            return Err(format!("`{value}` and `{other}` would have to be one value"));
+        }
+        if is_constant_name(name) {
+            self.constants
+                .check(value)
+                .map_err(|why| format!("its `{name}`, `{value}`, is not constant: {why}"))?;
+        }
+        self.bind(name, value);
+        Ok(Next::none())
+    }
+
+    fn bind(&mut self, name: &'a str, value: &str) {
+        let new = self.bound.values.insert(name.to_owned(), value.to_owned()).is_none();
+        self.trail.push(Fact::Value(new.then_some(name)));
     }
 }
 
-impl Bindings {
-    fn matched(&self) -> usize {
-        self.nodes.iter().flatten().count()
+impl Next<'_> {
+    fn none() -> Self {
+        Next { goals: Vec::new(), or: None }
+    }
+}
+
+/// Each of the pattern's inputs with the node's, if there are as many.
+fn counted_inputs<'a>(
+    want: &'a NodeProto,
+    node: &'a NodeProto,
+) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let given = given(&node.input);
+    let (wanted, open) = match want.input.split_last() {
+        Some((last, wanted)) if last == REST => (wanted, true),
+        _ => (&want.input[..], false),
+    };
+    match given.iter().skip(wanted.len()).find(|i| !i.is_empty()) {
+        Some(more) if !open => Err(format!(
+            "node `{}` reads `{more}` as well, which the pattern does not",
+            label(node)
+        )),
+        _ if given.len() < wanted.len() => {
+            Err(format!("node `{}` has {} inputs, not {}", label(node), given.len(), wanted.len()))
+        }
+        _ => {
+            let pairs = wanted.iter().zip(given);
+            Ok(pairs.map(|(name, value)| (name.as_str(), value.as_str())).collect())
+        }
     }
 }
 
 /// Upper case in a pattern: the variable matches constants only.
 fn is_constant_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
-}
-
-fn match_attribute(
-    want: &AttributeProto,
-    node: &NodeProto,
-    bound: &mut Bindings,
-) -> Result<(), String> {
-    let found = node.attribute.iter().find(|a| a.name() == want.name());
-    if !want.ref_attr_name().is_empty() {
-        if let Some(found) = found {
-            bound.attributes.insert(want.ref_attr_name().to_owned(), found.clone());
-        }
-        return Ok(());
-    }
-    let same = match found {
-        Some(found) => {
-            (found.i(), found.f(), found.s()) == (want.i(), want.f(), want.s())
-                && found.ints == want.ints
-        }
-        None => is_default(node.op_type(), want),
-    };
-    if same {
-        return Ok(());
-    }
-    Err(format!("attribute `{}` of node `{}` has another value", want.name(), label(node)))
-}
-
-/// Whether an absent attribute means this value.
-fn is_default(op_type: &str, attribute: &AttributeProto) -> bool {
-    match (op_type, attribute.name()) {
-        ("Gemm" | "FusedMatMul" | "FusedGemm", "alpha" | "beta") => attribute.f() == 1.0,
-        _ => {
-            attribute.i() == 0
-                && attribute.f() == 0.0
-                && attribute.s().is_empty()
-                && attribute.ints.is_empty()
-        }
-    }
 }
 
 /// The inputs without the empty names at the end.
@@ -242,12 +370,27 @@ fn given(inputs: &[String]) -> &[String] {
 fn commutes(node: &NodeProto) -> bool {
     matches!(
         (domain(node), node.op_type()),
-        ("", "Add" | "Mul" | "Min" | "Max" | "And" | "Or" | "Xor" | "Equal")
+        (
+            "",
+            "Add"
+                | "Mul"
+                | "Min"
+                | "Max"
+                | "Sum"
+                | "Mean"
+                | "And"
+                | "Or"
+                | "Xor"
+                | "Equal"
+                | "BitwiseAnd"
+                | "BitwiseOr"
+                | "BitwiseXor"
+        )
     )
 }
 
 /// The domain with the standard one's long name made short.
-fn domain(node: &NodeProto) -> &str {
+pub(super) fn domain(node: &NodeProto) -> &str {
     if node.domain() == "ai.onnx" { "" } else { node.domain() }
 }
 

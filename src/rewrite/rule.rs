@@ -1,12 +1,14 @@
 //! A rule: what to find, what to put there, and the arithmetic between.
 
 use super::{
-    pattern::{Bindings, Miss, Pattern, label},
+    function::{BIT_LINEAR, DOMAIN},
+    pattern::{Bindings, Miss, Pattern, REST, label},
     weight::Weight,
 };
 use crate::{
     graph::{Constants, NodeId, View},
     proto::{AttributeProto, NodeProto, attribute_proto::AttributeType},
+    quant::Layout,
     text,
 };
 use std::collections::HashSet;
@@ -22,14 +24,22 @@ pub enum Effect {
     Keep,
 }
 
-/// Finds a projection, and says what comes in its place.
+/// Finds a projection, and says what comes in its place or why it stays.
 pub struct Rule {
     pub(super) name: &'static str,
     pub(super) effect: Effect,
     pub(super) since: i64,
     pub(super) pattern: Pattern,
     pub(super) template: Vec<NodeProto>,
-    pub(super) project: Project,
+    action: Action,
+}
+
+/// What a rule does with what it finds.
+enum Action {
+    /// Puts its template there.
+    Replace(Project),
+    /// Says what the node is, and so why it stays.
+    Keep(&'static str),
 }
 
 type Project = Box<dyn Fn(&Match) -> Result<Projection, Reject> + Send + Sync>;
@@ -43,14 +53,16 @@ pub struct Projection {
     pub input: String,
     /// The weight.
     pub weight: Weight,
+    /// The constant that the matched nodes add to the product.
+    pub bias: Option<String>,
     /// What the weight's scale is multiplied with.
     pub factor: f32,
     /// The least magnitude that activations are scaled by.
     pub eps: f32,
     /// Whether the input's float type may differ from the weight's, which is the output's.
     pub casts: bool,
-    /// The first row of each part of a fused weight, where the rule knows them.
-    pub parts: Vec<usize>,
+    /// How many rows each part of a fused weight has, where the rule knows its parts.
+    pub part_sizes: Vec<usize>,
 }
 
 /// Why a rule does not apply to nodes that its pattern matches.
@@ -63,6 +75,8 @@ pub enum Reject {
 }
 
 /// A pattern's match, as a rule's arithmetic sees it.
+///
+/// Asking for a name that the pattern does not bind is a mistake in the rule, and panics.
 pub struct Match<'a, 'm> {
     /// The graph.
     pub view: &'a View<'m>,
@@ -70,22 +84,39 @@ pub struct Match<'a, 'm> {
     pub constants: &'a Constants<'a, 'm>,
     /// The node at the pattern's root.
     pub root: NodeId,
-    pub(super) bound: &'a Bindings,
+    rule: &'a Rule,
+    bound: &'a Bindings,
 }
 
-/// How [`Rule::at`] ends where it does not match.
+/// How [`Rule::at`] ends where it replaces nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NoMatch {
     /// The pattern does not fit.
     Missed(Miss),
-    /// It fits, and the rule refuses.
+    /// It fits, and the rule refuses: a sentence.
     Refused(Bindings, String),
+    /// It fits, and the rule keeps what is like this: the end of a sentence about the node.
+    Kept(Bindings, &'static str),
 }
 
 impl Rule {
     /// A rule without its pictures yet.
     pub fn named(name: &'static str, effect: Effect) -> RuleBuilder {
         RuleBuilder { name, effect, since: 0, pattern: None, template: Vec::new() }
+    }
+
+    /// A rule for nodes that stay as they are. `why` says what such a node is, after its name: "is
+    /// quantised already". Where other rules replace nodes of this operator, the report adds what
+    /// stopped the nearest of them.
+    pub fn keep(name: &'static str, find: &str, why: &'static str) -> Rule {
+        Rule {
+            name,
+            effect: Effect::Keep,
+            since: 0,
+            pattern: Pattern::new(find),
+            template: Vec::new(),
+            action: Action::Keep(why),
+        }
     }
 
     /// Its name, as reports and files have it.
@@ -98,30 +129,47 @@ impl Rule {
         self.effect
     }
 
-    /// Tries the rule with its pattern's root at a node.
+    /// Tries the rule with its pattern's root at a node of a model of this opset.
     pub fn at(
         &self,
         view: &View,
         constants: &Constants,
+        opset: i64,
         root: NodeId,
     ) -> Result<(Bindings, Projection), NoMatch> {
         let bound = self.pattern.at(view, constants, root).map_err(NoMatch::Missed)?;
-        let matched = bound.nodes.iter().flatten().count();
-        let others = view.node(root).output.iter().skip(self.pattern.root().output.len());
-        if let Some(lost) =
-            others.filter(|o| !o.is_empty() && view.is_read(o)).find(|_| !self.template.is_empty())
-        {
-            let why = format!(
-                "`{lost}` is read, which `{}` would no longer make",
-                label(view.node(root))
-            );
-            return Err(NoMatch::Missed(Miss { matched, why }));
+        let matched = bound.facts;
+        let missed = |why| Err(NoMatch::Missed(Miss { matched, why }));
+        let project = match &self.action {
+            Action::Keep(why) => return Err(NoMatch::Kept(bound, why)),
+            Action::Replace(project) => project,
+        };
+        let node = label(view.node(root));
+        if let Some(lost) = self.lost(view, root) {
+            return missed(format!("`{lost}` is read, which `{node}` would no longer make"));
         }
-        match (self.project)(&Match { view, constants, root, bound: &bound }) {
-            Ok(projection) => Ok((bound, projection)),
+        if opset < self.since {
+            let since = self.since;
+            return missed(format!(
+                "what would replace node `{node}` needs opset {since}, and the model imports {opset}"
+            ));
+        }
+        match project(&Match { view, constants, root, rule: self, bound: &bound }) {
+            Ok(projection) => {
+                let x = bound.values.get(INPUT);
+                let same = x.is_none_or(|x| *x == projection.input);
+                assert!(same, "rule {}: its `{INPUT}` is not the projection's input", self.name);
+                Ok((bound, projection))
+            }
             Err(Reject::Refuse(why)) => Err(NoMatch::Refused(bound, why)),
-            Err(Reject::Miss(why)) => Err(NoMatch::Missed(Miss { matched, why })),
+            Err(Reject::Miss(why)) => missed(why),
         }
+    }
+
+    /// An output of the root that the pattern leaves out and something reads.
+    fn lost<'m>(&self, view: &View<'m>, root: NodeId) -> Option<&'m String> {
+        let others = view.node(root).output.iter().skip(self.pattern.root().output.len());
+        others.filter(|o| !o.is_empty()).find(|o| view.is_read(o))
     }
 }
 
@@ -134,6 +182,13 @@ pub struct RuleBuilder {
     template: Vec<NodeProto>,
 }
 
+/// A pattern's and a template's name for the projection's input.
+const INPUT: &str = "x";
+/// A template's names for the ternarised weight.
+const WEIGHT: [&str; 2] = ["codes", "scale"];
+/// A template's attribute: how many rows each part of the weight has.
+pub(super) const PART_SIZES: &str = "part_sizes";
+
 impl RuleBuilder {
     /// The opset in which all that it emits exists.
     pub fn since(mut self, opset: i64) -> Self {
@@ -142,6 +197,9 @@ impl RuleBuilder {
     }
 
     /// The nodes to find, in ONNX text, the root last.
+    ///
+    /// # Panics
+    /// Like [`Pattern::new`].
     pub fn find(mut self, pattern: &str) -> Self {
         self.pattern = Some(Pattern::new(pattern));
         self
@@ -149,77 +207,145 @@ impl RuleBuilder {
 
     /// The nodes that come in place of the root, in ONNX text.
     ///
-    /// Beside the pattern's names it may use `x`, the projection's input, `codes` and `scale`, its
-    /// ternarised weight, and the attribute `parts`, the sizes of its parts. The value that a node makes is named after the root's with its own name in
-    /// the template appended; a node named in the template likewise.
+    /// One of them is a BitLinear without attributes, which the conversion writes. Beside the pattern's
+    /// names they may use `x`, the projection's input, `codes` and `scale`, its ternarised weight, and
+    /// the attribute `@part_sizes`, the rows of each of its parts. The value that a node makes is named
+    /// after the root's with its own name in the template appended; a node named in the template
+    /// likewise after the root's node. One node without a name keeps that of the root's.
+    ///
+    /// # Panics
+    /// When the text is not ONNX syntax.
     pub fn emit(mut self, template: &str) -> Self {
         self.template =
             text::parse_nodes(template).unwrap_or_else(|e| panic!("rule {}: {e}", self.name));
         self
     }
 
-    /// The arithmetic: from the match to the projection, or why not.
+    /// The projection that a match is, which completes the rule.
     ///
     /// # Panics
-    /// When the template uses a name that neither the pattern nor the template makes.
+    /// When the template is not one that the conversion can fill in for each match.
     pub fn with(
         self,
         project: impl Fn(&Match) -> Result<Projection, Reject> + Send + Sync + 'static,
     ) -> Rule {
-        let pattern = self.pattern.unwrap_or_else(|| panic!("rule {} finds nothing", self.name));
-        check_names(self.name, &pattern, &self.template);
+        let name = self.name;
+        let pattern = self.pattern.unwrap_or_else(|| panic!("rule {name} finds nothing"));
+        assert!(self.effect != Effect::Keep, "rule {name} keeps what it finds: use Rule::keep");
+        check_template(&pattern, &self.template).unwrap_or_else(|why| panic!("rule {name}: {why}"));
         Rule {
-            name: self.name,
+            name,
             effect: self.effect,
             since: self.since,
             pattern,
             template: self.template,
-            project: Box::new(project),
+            action: Action::Replace(Box::new(project)),
         }
     }
 }
 
-fn check_names(rule: &str, pattern: &Pattern, template: &[NodeProto]) {
-    let mut known: HashSet<&str> = pattern.names().chain(["x", "codes", "scale"]).collect();
-    let captured: HashSet<&str> = pattern.captures().chain(["parts"]).collect();
+/// Why a template can't be filled in.
+fn check_template(pattern: &Pattern, template: &[NodeProto]) -> Result<(), String> {
+    let Some(last) = template.last() else { return Err("it emits nothing".into()) };
+    if let Some(taken) = pattern.names().find(|n| WEIGHT.contains(n)) {
+        return Err(format!("its pattern names `{taken}`, which is the ternarised weight's"));
+    }
+    if last.output != pattern.root().output {
+        return Err("it emits another value than it replaces".into());
+    }
+    check_product(template)?;
+    check_new_names(pattern, template)?;
+    check_reads(pattern, template)
+}
+
+/// There is one BitLinear, which reads what the conversion gives it and has no attributes.
+fn check_product(template: &[NodeProto]) -> Result<(), String> {
+    let ours: Vec<&NodeProto> = template.iter().filter(|n| n.domain() == DOMAIN).collect();
+    match ours[..] {
+        [node] if node.op_type() == BIT_LINEAR => match (&node.input[..], &node.attribute[..]) {
+            ([_, codes, scale], []) if [codes, scale] == WEIGHT => Ok(()),
+            (_, []) => Err(format!("its {BIT_LINEAR} does not read (…, codes, scale)")),
+            (_, [first, ..]) => Err(format!(
+                "its {BIT_LINEAR} has the attribute `{}`; the conversion writes them",
+                first.name()
+            )),
+        },
+        _ => Err(format!("it emits {} nodes of {DOMAIN}, not one {BIT_LINEAR}", ours.len())),
+    }
+}
+
+/// No two new nodes and no two new values would have one name.
+fn check_new_names(pattern: &Pattern, template: &[NodeProto]) -> Result<(), String> {
+    let mut labels = HashSet::new();
+    if let Some(twice) = template.iter().find(|n| !labels.insert(n.name())) {
+        return Err(match twice.name() {
+            "" => "two of the nodes that it emits have no name".into(),
+            name => format!("two of the nodes that it emits are named [{name}]"),
+        });
+    }
+    let root = &pattern.root().output;
+    let mut taken: HashSet<&str> =
+        pattern.names().filter(|n| root.iter().all(|o| o != n)).collect();
+    taken.extend(WEIGHT.into_iter().chain([INPUT]));
+    match template.iter().flat_map(|n| &n.output).find(|output| !taken.insert(output)) {
+        Some(output) => Err(format!("it emits `{output}` a second time")),
+        None => Ok(()),
+    }
+}
+
+/// All that the new nodes read is there.
+fn check_reads(pattern: &Pattern, template: &[NodeProto]) -> Result<(), String> {
+    let root = &pattern.root().output;
+    let matched = pattern.names().filter(|n| root.iter().all(|o| o != n));
+    let mut known: HashSet<&str> = matched.chain(WEIGHT).chain([INPUT, ""]).collect();
+    let captured: HashSet<&str> = pattern.captures().chain([PART_SIZES, ""]).collect();
     for node in template {
-        for input in &node.input {
-            assert!(
-                known.contains(input.as_str()),
-                "rule {rule} emits `{input}`, which nothing binds"
-            );
+        if node.input.iter().any(|i| i == REST) {
+            return Err(format!("it emits `{REST}`, which stands for no value"));
         }
-        for reference in
-            node.attribute.iter().map(AttributeProto::ref_attr_name).filter(|r| !r.is_empty())
-        {
-            assert!(
-                captured.contains(reference),
-                "rule {rule} emits @{reference}, which nothing binds"
-            );
+        if let Some(input) = node.input.iter().find(|i| !known.contains(i.as_str())) {
+            return Err(format!("it emits `{input}`, which nothing binds"));
+        }
+        let mut references = node.attribute.iter().map(AttributeProto::ref_attr_name);
+        if let Some(unbound) = references.find(|r| !captured.contains(r)) {
+            return Err(format!("it emits @{unbound}, which nothing binds"));
         }
         known.extend(node.output.iter().map(String::as_str));
     }
-    let outputs = |nodes: &[NodeProto]| nodes.last().map(|n| n.output.clone());
-    let same = outputs(template).is_none_or(|o| o == pattern.root().output);
-    assert!(same, "rule {rule} emits another value than it replaces");
+    Ok(())
 }
 
 impl<'m> Match<'_, 'm> {
     /// The graph's value for a name of the pattern.
     pub fn value(&self, name: &str) -> &str {
-        self.bound.values.get(name).map_or("", String::as_str)
+        self.bound.values.get(name).unwrap_or_else(|| self.unbound(name))
     }
 
-    /// A captured integer attribute; 0 where the node leaves it out.
-    pub fn int(&self, name: &str) -> i64 {
-        match self.bound.attributes.get(name) {
-            Some(attribute) if attribute.r#type() == AttributeType::Int => attribute.i(),
-            _ => 0,
+    /// The same, if it is constant.
+    pub fn constant(&self, name: &str) -> Option<String> {
+        let value = self.value(name);
+        self.constants.is_constant(value).then(|| value.to_owned())
+    }
+
+    /// A captured integer attribute, ONNX's default where the node leaves it out.
+    pub fn int(&self, name: &str) -> Result<i64, Reject> {
+        let found = if self.has(name) { self.bound.attributes.get(name) } else { None };
+        match found.or_else(|| self.rule.pattern.default(name)) {
+            Some(attribute) if attribute.r#type() == AttributeType::Int => Ok(attribute.i()),
+            _ => Err(Reject::Miss(format!("node `{}` has no integer for @{name}", self.label()))),
         }
+    }
+
+    /// How a captured `transB` lays out the weight.
+    pub fn layout(&self, name: &str) -> Result<Layout, Reject> {
+        Ok(if self.int(name)? == 0 { Layout::InOut } else { Layout::OutIn })
     }
 
     /// Whether the node gives a captured attribute.
     pub fn has(&self, attribute: &str) -> bool {
+        if !self.rule.pattern.captures().any(|captured| captured == attribute) {
+            self.unbound(&format!("@{attribute}"))
+        }
         self.bound.attributes.contains_key(attribute)
     }
 
@@ -228,17 +354,22 @@ impl<'m> Match<'_, 'm> {
         label(self.view.node(self.root))
     }
 
-    /// The projection of `x` by `weight` that the root itself computes.
-    pub fn projection(&self, x: &str, weight: Weight) -> Projection {
+    /// The projection of the pattern's `x` by `weight` that the root itself computes.
+    pub fn projection(&self, weight: Weight) -> Projection {
         Projection {
             node: self.root,
-            input: self.value(x).to_owned(),
+            input: self.value(INPUT).to_owned(),
             weight,
+            bias: None,
             factor: 1.0,
             eps: DEFAULT_EPS,
             casts: false,
-            parts: Vec::new(),
+            part_sizes: Vec::new(),
         }
+    }
+
+    fn unbound(&self, name: &str) -> ! {
+        panic!("rule {} asks for `{name}`, which its pattern does not bind", self.rule.name)
     }
 }
 

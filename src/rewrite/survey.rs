@@ -2,7 +2,7 @@
 
 use super::{
     pattern::{Bindings, Miss, label, qualified},
-    rule::{NoMatch, Projection, Rule},
+    rule::{Effect, NoMatch, Projection, Rule},
 };
 use crate::{
     graph::{self, Constants, NodeId, View, nested_graphs},
@@ -33,8 +33,8 @@ pub(super) struct Site<'r> {
     pub tied: Option<String>,
     /// The constant that is added to it.
     pub bias: Option<String>,
-    /// Where the graph cuts its output apart: the first row of each part.
-    pub parts: Vec<usize>,
+    /// How many rows each part has into which the graph cuts its output; empty where it does not.
+    pub part_sizes: Vec<usize>,
     /// The normalisation that makes its input.
     pub norm: Option<NodeId>,
 }
@@ -54,11 +54,18 @@ impl Site<'_> {
 /// The projections of every graph of a model, each graph before those nested in it.
 pub(super) fn survey<'r>(model: &ModelProto, rules: &'r [Rule]) -> Vec<Vec<Site<'r>>> {
     let mut found = Vec::new();
-    let usable: Vec<&Rule> = rules.iter().filter(|r| r.since <= opset(model)).collect();
+    let recipe = Recipe { rules, opset: opset(model) };
     if let Some(graph) = &model.graph {
-        survey_graph(&View::new(graph), &usable, &HashMap::new(), &mut found);
+        survey_graph(&View::new(graph), recipe, &HashMap::new(), &mut found);
     }
     found
+}
+
+/// The rules, and the opset of the model that they are tried on.
+#[derive(Clone, Copy)]
+pub(super) struct Recipe<'r> {
+    pub rules: &'r [Rule],
+    pub opset: i64,
 }
 
 /// Initializers that are read as embedding tables, with the node that does.
@@ -66,22 +73,23 @@ type Tables = HashMap<String, String>;
 
 fn survey_graph<'r>(
     view: &View,
-    rules: &[&'r Rule],
+    recipe: Recipe<'r>,
     outer: &Tables,
     found: &mut Vec<Vec<Site<'r>>>,
 ) {
     let constants = Constants::new(view);
     let mut tables = outer.clone();
     tables.extend(embedding_tables(view, &constants));
-    let mut sites = match_rules(view, &constants, rules);
+    let mut sites = match_rules(view, &constants, recipe);
     for site in &mut sites {
         let Ok(projection) = &site.found else { continue };
         let output = view.node(site.root).output.first().map_or("", String::as_str);
+        let own_bias = projection.bias.clone();
         site.tied = projection.weight.leaves.iter().find_map(|leaf| tables.get(leaf).cloned());
-        site.bias = site.bias.take().or_else(|| added_constant(view, &constants, output));
         site.norm = graph::norm(view, &constants, &projection.input).map(|norm| norm.node);
-        site.parts = match &projection.parts[..] {
-            [] => parts(view, &constants, output, projection.weight.n),
+        site.bias = own_bias.or_else(|| added_constant(view, &constants, output));
+        site.part_sizes = match &projection.part_sizes[..] {
+            [] => part_sizes(view, &constants, output, projection.weight.n),
             known => known.to_vec(),
         };
     }
@@ -89,32 +97,34 @@ fn survey_graph<'r>(
     found.push(sites);
     for (_, node) in view.nodes() {
         for graph in nested_graphs(node) {
-            survey_graph(&View::nested(graph, view), rules, &tables, found);
+            survey_graph(&View::nested(graph, view), recipe, &tables, found);
         }
     }
 }
 
 /// The first rule that takes or refuses a node has it; later ones don't see it.
-fn match_rules<'r>(view: &View, constants: &Constants, rules: &[&'r Rule]) -> Vec<Site<'r>> {
+fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Vec<Site<'r>> {
     let mut sites: Vec<Site> = Vec::new();
     let mut claimed = HashSet::new();
-    for &rule in rules {
+    for rule in recipe.rules {
         for (root, node) in view.nodes().filter(|(_, n)| rule.pattern.may_start_at(n)) {
             let constant = node.output.iter().all(|o| constants.is_constant(o));
             if claimed.contains(&root) || constant {
                 continue;
             }
-            let (bound, found) = match rule.at(view, constants, root) {
+            let (bound, found) = match rule.at(view, constants, recipe.opset, root) {
                 Ok((bound, projection)) => (bound, Ok(projection)),
                 Err(NoMatch::Refused(bound, why)) => (bound, Err(why)),
+                Err(NoMatch::Kept(bound, why)) => {
+                    (bound, Err(kept(view, constants, recipe, root, why)))
+                }
                 Err(NoMatch::Missed(_)) => continue,
             };
             let product = found.as_ref().map_or(root, |p| p.node);
             if claimed.contains(&product) {
                 continue;
             }
-            claimed.extend(bound.nodes.iter().flatten().copied().chain([product]));
-            let bias = bound.values.get("b").filter(|b| constants.is_constant(b)).cloned();
+            claim(view, &bound, [root, product], &mut claimed);
             sites.push(Site {
                 rule,
                 root,
@@ -125,14 +135,39 @@ fn match_rules<'r>(view: &View, constants: &Constants, rules: &[&'r Rule]) -> Ve
                 found,
                 role: Role::Other,
                 tied: None,
-                bias,
-                parts: Vec::new(),
+                bias: None,
+                part_sizes: Vec::new(),
                 norm: None,
             });
         }
     }
     sites.sort_by_key(|site| site.node);
     sites
+}
+
+/// Claims the root and the product of a match, and its other nodes whose values nothing else reads.
+fn claim(view: &View, bound: &Bindings, own: [NodeId; 2], claimed: &mut HashSet<NodeId>) {
+    claimed.extend(own);
+    let mut inner: Vec<NodeId> = bound.nodes.iter().flatten().copied().collect();
+    // Readers come after what they read.
+    inner.sort_unstable_by(|a, b| b.cmp(a));
+    for id in inner {
+        let read_here = |output: &String| {
+            !view.is_output(output) && view.uses(output).iter().all(|u| claimed.contains(&u.node))
+        };
+        if view.node(id).output.iter().all(read_here) {
+            claimed.insert(id);
+        }
+    }
+}
+
+/// Why a node stays that a rule keeps: what it is, and what stopped the rule that came nearest to
+/// replacing it, if there are such rules for its operator.
+fn kept(view: &View, constants: &Constants, recipe: Recipe, id: NodeId, why: &str) -> String {
+    match furthest(view, constants, recipe, id, |rule| rule.effect() != Effect::Keep) {
+        Some((_, miss)) => format!("it {why}: {}", miss.why),
+        None => format!("node `{}` {why}", label(view.node(id))),
+    }
 }
 
 fn assign_roles(view: &View, sites: &mut [Site]) {
@@ -179,9 +214,9 @@ fn added_constant(view: &View, constants: &Constants, value: &str) -> Option<Str
     (add.op_type() == "Add" && vector(other)).then(|| other.clone())
 }
 
-/// The first row of each part into which the graph cuts a projection's `n` outputs along their axis,
+/// How many rows each part has into which the graph cuts a projection's `n` outputs along their axis,
 /// by `Split` or by `Slice`s that cover it; empty where it does not.
-fn parts(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<usize> {
+fn part_sizes(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<usize> {
     let mut value = value;
     for _ in 0..4 {
         let readers: Vec<&NodeProto> = view.uses(value).iter().map(|u| view.node(u.node)).collect();
@@ -215,13 +250,8 @@ fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<V
     };
     let axis = attribute("axis").map_or(0, |a| a.i());
     // The axis of the outputs: an axis before it would have to be as long by chance.
-    let starts = sizes.iter().scan(0, |end, size| {
-        let start = *end;
-        *end += size;
-        Some(start)
-    });
     let sum = sizes.iter().try_fold(0usize, |sum, size| sum.checked_add(*size))?;
-    (axis != 0 && sum == n && count > 1 && !sizes.contains(&0)).then(|| starts.collect())
+    (axis != 0 && sum == n && count > 1 && !sizes.contains(&0)).then_some(sizes)
 }
 
 fn sliced_at(
@@ -255,7 +285,8 @@ fn sliced_at(
     let joined = ranges.windows(2).all(|pair| pair[0].1 == pair[1].0);
     let covers =
         ranges.first().is_some_and(|r| r.0 == 0) && ranges.last().is_some_and(|r| r.1 == n);
-    (ranges.len() > 1 && joined && covers).then(|| ranges.iter().map(|r| r.0).collect())
+    let sizes: Vec<usize> = ranges.iter().map(|r| r.1.saturating_sub(r.0)).collect();
+    (sizes.len() > 1 && joined && covers && !sizes.contains(&0)).then_some(sizes)
 }
 
 fn integers(constants: &Constants, value: &str) -> Option<Vec<i64>> {
@@ -274,7 +305,7 @@ pub(super) struct Nearest<'r> {
 pub(super) fn nearest<'r>(
     view: &View,
     constants: &Constants,
-    rules: &'r [Rule],
+    recipe: Recipe<'r>,
     id: NodeId,
 ) -> Nearest<'r> {
     let node = view.node(id);
@@ -282,17 +313,26 @@ pub(super) fn nearest<'r>(
         let why = format!("node `{}` computes a constant; it may be part of a weight", label(node));
         return Nearest { rule: None, why };
     }
-    let misses =
-        rules.iter().filter(|r| r.pattern.may_start_at(node)).filter_map(|rule| {
-            match rule.at(view, constants, id) {
-                Err(NoMatch::Missed(miss)) => Some((rule, miss)),
-                _ => None,
-            }
-        });
-    // Of rules that come equally far the last is the plainest.
-    let furthest = misses.max_by_key(|(_, miss)| miss.matched);
-    match furthest {
+    match furthest(view, constants, recipe, id, |_| true) {
         Some((rule, Miss { why, .. })) => Nearest { rule: Some(rule), why },
         None => Nearest { rule: None, why: format!("no rule starts at {}", qualified(node)) },
     }
+}
+
+/// The rule, of those asked about, that came furthest at a node before it missed.
+fn furthest<'r>(
+    view: &View,
+    constants: &Constants,
+    recipe: Recipe<'r>,
+    id: NodeId,
+    asked: impl Fn(&Rule) -> bool,
+) -> Option<(&'r Rule, Miss)> {
+    let node = view.node(id);
+    let rules = recipe.rules.iter().filter(|r| r.pattern.may_start_at(node) && asked(r));
+    let misses = rules.filter_map(|rule| match rule.at(view, constants, recipe.opset, id) {
+        Err(NoMatch::Missed(miss)) => Some((rule, miss)),
+        _ => None,
+    });
+    // Of rules that come equally far the last is the plainest.
+    misses.max_by_key(|(_, miss)| miss.matched)
 }

@@ -4,25 +4,37 @@
 //! x ─ Attention(W, b) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ Split ═ MultiHeadAttention(b) ─ y
 //! ```
 //!
-//! `MultiHeadAttention` is the same operator without the projection.
+//! `MultiHeadAttention` is the same operator without the projection, but for the mask: of those that
+//! `Attention` takes, it does not know `[2·batch]` (where each row's keys end and begin), a mask of four
+//! axes, nor one that is `[batch, 1]` and means nothing.
 
 use crate::{
+    graph::View,
+    proto::{
+        NodeProto, ValueInfoProto,
+        tensor_shape_proto::{Dimension, dimension},
+        type_proto,
+    },
     quant::Layout,
-    rewrite::{Effect, Match, Projection, Reject, Rule},
+    rewrite::{Effect, Match, Projection, Reject, Rule, RuleBuilder},
 };
 
 pub(super) fn rules() -> [Rule; 3] {
     [
-        attention("attention", "x, W, b", "q, k, v, b"),
-        attention("attention-masked", "x, W, b, mask", "q, k, v, b, mask"),
-        Rule::named("attention-kept", Effect::Keep).find("y = com.microsoft.Attention(x, W, rest)").with(|m| {
-            let why = "holds its projection inside, beside a past, an attention bias or sizes of its own";
-            Err(Reject::Refuse(format!("node `{}` {why}", m.label())))
+        attention("attention-masked", "x, W, b, mask", "q, k, v, b, mask").with(|m| {
+            check_mask(m)?;
+            thirds(m)
         }),
+        attention("attention", "x, W, b", "q, k, v, b").with(thirds),
+        Rule::keep(
+            "attention-kept",
+            "y = com.microsoft.Attention(x, W, rest)",
+            "holds its projection inside",
+        ),
     ]
 }
 
-fn attention(name: &'static str, inputs: &str, unfused: &str) -> Rule {
+fn attention(name: &'static str, inputs: &str, unfused: &str) -> RuleBuilder {
     Rule::named(name, Effect::Approximate)
         .since(13)
         .find(&format!(
@@ -32,12 +44,11 @@ fn attention(name: &'static str, inputs: &str, unfused: &str) -> Rule {
         ))
         .emit(&format!(
             "qkv = bitonnx.BitLinear(x, codes, scale)
-             [sizes] sizes = Constant <value_ints: ints = @parts> ()
+             [sizes] sizes = Constant <value_ints: ints = @part_sizes> ()
              [split] q, k, v = Split <axis = -1> (qkv, sizes)
              [attention] y = com.microsoft.MultiHeadAttention <num_heads: int = @num_heads, scale: float = @scale,
                  unidirectional: int = @unidirectional, mask_filter_value: float = @mask_filter_value> ({unfused})"
         ))
-        .with(thirds)
 }
 
 /// The weight is [k, 3·h]: queries, keys and values side by side.
@@ -46,6 +57,123 @@ fn thirds(m: &Match) -> Result<Projection, Reject> {
     if m.has("qkv_hidden_sizes") || !weight.n.is_multiple_of(3) {
         return Err(Reject::Miss(format!("node `{}` has heads of different sizes", m.label())));
     }
-    let part = weight.n / 3;
-    Ok(Projection { parts: vec![0, part, 2 * part], ..m.projection("x", weight) })
+    Ok(Projection {
+        bias: m.constant("b"),
+        part_sizes: vec![weight.n / 3; 3],
+        ..m.projection(weight)
+    })
+}
+
+/// Refuses a mask of which the file does not tell that `MultiHeadAttention` reads it the same way.
+///
+/// The forms of both are in the documentation of ONNX Runtime's operators (`ContribOperators.md`).
+fn check_mask(m: &Match) -> Result<(), Reject> {
+    let mask = m.value("mask");
+    let refuse = |what: &str| {
+        let of = format!("the mask `{mask}` of node `{}`", m.label());
+        Err(Reject::Refuse(format!(
+            "MultiHeadAttention may not read {of} as Attention does: {what}"
+        )))
+    };
+    match mask_of(m, mask) {
+        Some(Mask::Lengths) => Ok(()),
+        Some(Mask::Shaped(dims)) => match dims[..] {
+            [length] if holds_lengths(length, batch(m)) => Ok(()),
+            [Dim::Size(length)] => refuse(&format!("it has {length} elements")),
+            [_] => refuse("its one axis is not declared as long as the batch"),
+            [_, Dim::Size(1)] => refuse("it has one column"),
+            [_, _] | [_, _, _] => Ok(()),
+            _ => refuse(&format!("it has {} axes", dims.len())),
+        },
+        None => refuse("the file declares no shape for it"),
+    }
+}
+
+/// Whether a mask with one axis holds each row's number of keys: `[batch]`, or `[3·batch + 2]`, where
+/// the places at which rows start in packed queries and keys follow.
+fn holds_lengths(length: Dim, batch: Option<Dim>) -> bool {
+    match (length, batch) {
+        (Dim::Size(length), Some(Dim::Size(batch))) => {
+            length == batch || batch.checked_mul(3).and_then(|b| b.checked_add(2)) == Some(length)
+        }
+        (Dim::Named(length), Some(Dim::Named(batch))) => length == batch,
+        _ => false,
+    }
+}
+
+/// The first dimension of the activation, or else of the output.
+fn batch<'m>(m: &Match<'_, 'm>) -> Option<Dim<'m>> {
+    let first = |value: &str| declared(m.view, value)?.first().copied();
+    first(m.value("x")).or_else(|| first(m.value("y")))
+}
+
+/// What the file tells about a mask.
+enum Mask<'m> {
+    /// It has one element a row: how many keys the row has.
+    Lengths,
+    Shaped(Vec<Dim<'m>>),
+}
+
+#[derive(Clone, Copy)]
+enum Dim<'m> {
+    Size(i64),
+    Named(&'m str),
+    Any,
+}
+
+fn mask_of<'m>(m: &Match<'_, 'm>, mask: &str) -> Option<Mask<'m>> {
+    if let Some(dims) = declared(m.view, mask) {
+        return Some(Mask::Shaped(dims));
+    }
+    let node = m.view.node(m.view.producer(mask)?);
+    let of_input = || mask_of(m, node.input.first()?);
+    match node.op_type() {
+        "Cast" | "Identity" => of_input(),
+        "EmbedLayerNormalization" if node.output.get(1).is_some_and(|o| o == mask) => {
+            Some(Mask::Lengths)
+        }
+        "ReduceSum" if sums_rows(m, node) => match of_input()? {
+            Mask::Shaped(dims) if dims.len() == 2 => Some(Mask::Lengths),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a sum of a matrix is that of each row, without the axis that it was taken over.
+fn sums_rows(m: &Match, node: &NodeProto) -> bool {
+    let attribute = |name: &str| node.attribute.iter().find(|a| a.name() == name);
+    let axes = match attribute("axes") {
+        Some(axes) => Some(axes.ints.clone()),
+        None => node.input.get(1).and_then(|v| m.constants.value(v).ok()?.to_i64s()),
+    };
+    let drops = attribute("keepdims").is_some_and(|keep| keep.i() == 0);
+    drops && matches!(axes.as_deref(), Some([1 | -1]))
+}
+
+/// The shape that the file declares for a value.
+fn declared<'m>(view: &View<'m>, value: &str) -> Option<Vec<Dim<'m>>> {
+    let graph = view.scope(value).map_or(view.graph(), View::graph);
+    if let Some(stored) = view.initializer(value) {
+        return Some(stored.dims.iter().copied().map(Dim::Size).collect());
+    }
+    let mut declared = graph.input.iter().chain(&graph.value_info).chain(&graph.output);
+    shape(declared.find(|v| v.name() == value)?)
+}
+
+fn shape(value: &ValueInfoProto) -> Option<Vec<Dim<'_>>> {
+    match value.r#type.as_ref()?.value.as_ref()? {
+        type_proto::Value::TensorType(tensor) => {
+            Some(tensor.shape.as_ref()?.dim.iter().map(dim).collect())
+        }
+        _ => None,
+    }
+}
+
+fn dim(dim: &Dimension) -> Dim<'_> {
+    match &dim.value {
+        Some(dimension::Value::DimValue(size)) => Dim::Size(*size),
+        Some(dimension::Value::DimParam(name)) if !name.is_empty() => Dim::Named(name),
+        _ => Dim::Any,
+    }
 }

@@ -10,7 +10,6 @@
 
 use super::{
     fake_quant::{Stop, quantized},
-    gemm::layout,
     matmul::PLAIN_FUSED_MATMUL,
 };
 use crate::{
@@ -21,17 +20,15 @@ use crate::{
 pub(super) fn rules() -> [Rule; 6] {
     [
         // The product is of integers, and the scales of activation and weight come after it.
-        product("bitnet-scaled-div", "y = Div(p, s)", |_| Layout::InOut),
-        product("bitnet-scaled-mul", "y = Mul(p, s)", |_| Layout::InOut),
+        product("bitnet-scaled-div", "y = Div(p, s)", as_stored),
+        product("bitnet-scaled-mul", "y = Mul(p, s)", as_stored),
         // The activation's scale is part of the product's operand.
-        product("bitnet", "y = MatMul(q, W)", |_| Layout::InOut),
-        product("bitnet-fused-matmul", &format!("y = {PLAIN_FUSED_MATMUL} (q, W)"), |m| {
-            layout(m.int("transB"))
-        }),
+        product("bitnet", "y = MatMul(q, W)", as_stored),
+        product("bitnet-fused-matmul", &format!("y = {PLAIN_FUSED_MATMUL} (q, W)"), by_attribute),
         product(
             "bitnet-gemm",
             "y = Gemm <alpha = 1.0, transA = 0, transB: int = @transB> (q, W)",
-            |m| layout(m.int("transB")),
+            by_attribute,
         ),
         Rule::named("bitnet-gemm-bias", Effect::Exact)
             .find("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> (q, W, b)")
@@ -39,15 +36,25 @@ pub(super) fn rules() -> [Rule; 6] {
                 "bit = bitonnx.BitLinear(x, codes, scale)
                  [bias] y = Add(bit, b)",
             )
-            .with(|m| trained(m, layout(m.int("transB")))),
+            .with(|m| Ok(Projection { bias: m.constant("b"), ..trained(m, by_attribute(m)?)? })),
     ]
 }
 
-fn product(name: &'static str, pattern: &str, layout: fn(&Match) -> Layout) -> Rule {
+type LayoutOf = fn(&Match) -> Result<Layout, Reject>;
+
+fn as_stored(_: &Match) -> Result<Layout, Reject> {
+    Ok(Layout::InOut)
+}
+
+fn by_attribute(m: &Match) -> Result<Layout, Reject> {
+    m.layout("transB")
+}
+
+fn product(name: &'static str, pattern: &str, layout: LayoutOf) -> Rule {
     Rule::named(name, Effect::Exact)
         .find(pattern)
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
-        .with(move |m| trained(m, layout(m)))
+        .with(move |m| trained(m, layout(m)?))
 }
 
 fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
@@ -60,10 +67,11 @@ fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
     Ok(Projection {
         node: found.product,
         weight: m.weight_of(found.product, layout)?,
+        bias: None,
         input: found.x,
         factor: found.factor,
         eps: found.eps,
         casts: found.casts,
-        parts: Vec::new(),
+        part_sizes: Vec::new(),
     })
 }

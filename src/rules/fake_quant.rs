@@ -17,7 +17,10 @@ use crate::{
     proto::{NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
     rewrite::{label, qualified},
 };
-use std::{cell::Cell, collections::HashMap};
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+};
 
 /// A product of quantised activations and a constant weight, scales included.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +66,7 @@ fn of_product(
     product: NodeId,
 ) -> Result<Quantized, Stop> {
     let node = view.node(product);
-    let operand = &node.input[0];
+    let operand = node.input.first().ok_or(Stop::Foreign)?;
     let round = rounding(view, operand).ok_or(Stop::Foreign)?;
     if view.node(round).op_type() != "Round" {
         let node = view.node(round);
@@ -103,56 +106,102 @@ fn of_product(
     }
 }
 
-/// The product at the bottom of a chain of scalings, `root` included.
-fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<NodeId> {
-    let mut id = root;
+/// What an operator does on the way from `x` to the product and its scaling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Multiplies activations and a weight.
+    Product,
+    /// Passes its one input on, perhaps as another type.
+    Same,
+    /// Multiplies or divides.
+    Scaling,
+    /// Keeps within bounds.
+    Bounding,
+    /// Adds or subtracts.
+    Sum,
+    /// Makes integers.
+    Rounding,
+    /// Makes of integers what they stand for.
+    Dequantizing,
+}
+
+/// The operators that walks over the graph know; [`Row`] knows their arithmetic.
+const OPERATORS: &[(&str, Part)] = &[
+    ("MatMul", Part::Product),
+    ("Gemm", Part::Product),
+    ("FusedMatMul", Part::Product),
+    ("Identity", Part::Same),
+    ("Cast", Part::Same),
+    ("Mul", Part::Scaling),
+    ("Div", Part::Scaling),
+    ("Neg", Part::Scaling),
+    ("Clip", Part::Bounding),
+    ("Min", Part::Bounding),
+    ("Max", Part::Bounding),
+    ("Add", Part::Sum),
+    ("Sub", Part::Sum),
+    ("Round", Part::Rounding),
+    ("Floor", Part::Rounding),
+    ("Ceil", Part::Rounding),
+    ("QuantizeLinear", Part::Rounding),
+    ("DynamicQuantizeLinear", Part::Rounding),
+    ("DequantizeLinear", Part::Dequantizing),
+];
+
+fn part(node: &NodeProto) -> Option<Part> {
+    OPERATORS.iter().find(|(name, _)| *name == node.op_type()).map(|(_, part)| *part)
+}
+
+/// The nearest node that `is` it, from `start` on upwards along the inputs that `through` gives.
+fn upwards<'m>(
+    view: &View<'m>,
+    start: NodeId,
+    is: impl Fn(NodeId) -> bool,
+    through: impl Fn(&'m NodeProto) -> Vec<&'m str>,
+) -> Option<NodeId> {
+    let mut seen = HashSet::new();
+    let mut level = vec![start];
     for _ in 0..CHAIN {
-        let node = view.node(id);
-        match node.op_type() {
-            "MatMul" => return constants.is_constant(node.input.get(1)?).then_some(id),
-            "Gemm" | "FusedMatMul" if id == root => {
-                return constants.is_constant(node.input.get(1)?).then_some(id);
-            }
-            "Mul" => {
-                let product =
-                    |v: &String| view.producer(v).filter(|&p| is_product_or_scaling(view.node(p)));
-                id = node.input.iter().find_map(product)?;
-            }
-            "Div" | "Cast" | "Identity" => id = view.producer(node.input.first()?)?,
-            _ => return None,
+        if let Some(found) = level.iter().find(|id| is(**id)) {
+            return Some(*found);
         }
+        let inputs = level.iter().flat_map(|id| through(view.node(*id)));
+        level = inputs.filter_map(|v| view.producer(v)).filter(|id| seen.insert(*id)).collect();
     }
     None
 }
 
-fn is_product_or_scaling(node: &NodeProto) -> bool {
-    matches!(node.op_type(), "MatMul" | "Div" | "Mul")
+/// Longest way from a product to the rounding of its operand, or from its scaling to it.
+const CHAIN: usize = 12;
+
+fn inputs(node: &NodeProto) -> Vec<&str> {
+    node.input.iter().map(String::as_str).collect()
 }
 
-/// Longest way from a product to the rounding of its operand.
-const CHAIN: usize = 12;
+/// The product with a constant weight at the bottom of a chain of scalings, `root` included. Where it
+/// is not the root it is a `MatMul`: what has its scales after it has no factors inside.
+fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<NodeId> {
+    let is_product = |id: NodeId| match part(view.node(id)) {
+        Some(Part::Product) => id == root || view.node(id).op_type() == "MatMul",
+        _ => false,
+    };
+    let product = upwards(view, root, is_product, |node| match part(node) {
+        Some(Part::Same | Part::Scaling) => inputs(node),
+        _ => Vec::new(),
+    })?;
+    constants.is_constant(view.node(product).input.get(1)?).then_some(product)
+}
 
 /// The nearest node before `value` that rounds, reached through elementwise arithmetic only.
 fn rounding(view: &View, value: &str) -> Option<NodeId> {
-    let mut level = vec![value];
-    for _ in 0..CHAIN {
-        let mut next = Vec::new();
-        for value in level {
-            let Some(id) = view.producer(value) else { continue };
-            let node = view.node(id);
-            match node.op_type() {
-                "Round" | "Floor" | "Ceil" | "QuantizeLinear" | "DynamicQuantizeLinear" => {
-                    return Some(id);
-                }
-                "Add" => next.extend(straight_through(view, node)),
-                "Mul" | "Div" | "Sub" | "Neg" | "Clip" | "Min" | "Max" | "Cast" | "Identity"
-                | "DequantizeLinear" => next.extend(node.input.iter().map(String::as_str)),
-                _ => {}
-            }
+    let rounds = |id: NodeId| part(view.node(id)) == Some(Part::Rounding);
+    upwards(view, view.producer(value)?, rounds, |node| match part(node) {
+        Some(Part::Sum) if node.op_type() == "Add" => {
+            straight_through(view, node).into_iter().collect()
         }
-        level = next;
-    }
-    None
+        Some(Part::Product | Part::Rounding) | None => Vec::new(),
+        Some(_) => inputs(node),
+    })
 }
 
 /// The difference that an `Add` adds to `x` in `x + (x_q - x)`; other sums lead to other layers.
@@ -160,7 +209,7 @@ fn straight_through<'m>(view: &View<'m>, add: &'m NodeProto) -> Option<&'m str> 
     let [a, b] = &add.input[..] else { return None };
     let adds = |x: &String, difference: &String| {
         let mut node = view.node(view.producer(difference)?);
-        while matches!(node.op_type(), "Mul" | "Cast" | "Identity") {
+        while matches!(part(node), Some(Part::Same | Part::Scaling)) {
             let maker = |v: &String| view.producer(v).map(|id| view.node(id));
             node = node.input.iter().find_map(maker)?;
         }
@@ -178,10 +227,12 @@ fn bases<'m>(view: &View<'m>, round: NodeId) -> Vec<&'m str> {
     let mut value = view.node(round).input.first().map(String::as_str);
     while let Some(id) = value.and_then(|v| view.producer(v)) {
         let node = view.node(id);
-        match node.op_type() {
-            "Mul" => return node.input.iter().map(String::as_str).collect(),
-            "Div" => return node.input.iter().take(1).map(String::as_str).collect(),
-            "Clip" | "Cast" | "Identity" => value = node.input.first().map(String::as_str),
+        match (part(node), node.op_type()) {
+            (_, "Mul") => return inputs(node),
+            (_, "Div") => return node.input.iter().take(1).map(String::as_str).collect(),
+            (Some(Part::Same | Part::Bounding), _) => {
+                value = node.input.first().map(String::as_str);
+            }
             _ => break,
         }
     }

@@ -3,15 +3,13 @@
 //! ```
 //!
 //! The weight is [out, in] with `transB` and [in, out] without, as in GPT-2's Conv1D, whose `Reshape`s
-//! around the Gemm stay: BitLinear works on rows of any rank.
+//! around the Gemm stay: BitLinear works on rows of any rank. With factors, or of a transposed
+//! activation, it is no plain product.
 
-use crate::{
-    quant::Layout,
-    rewrite::{Effect, Reject, Rule},
-};
+use crate::rewrite::{Effect, Projection, Rule};
 
 pub(super) fn rules() -> [Rule; 3] {
-    [biased(), plain(), scaled()]
+    [biased(), plain(), Rule::keep("gemm-scaled", "y = Gemm(x, W, rest)", "is no plain product")]
 }
 
 fn biased() -> Rule {
@@ -21,27 +19,15 @@ fn biased() -> Rule {
             "bit = bitonnx.BitLinear(x, codes, scale)
              [bias] y = Add(bit, b)",
         )
-        .with(|m| Ok(m.projection("x", m.weight("W", layout(m.int("transB")))?)))
+        .with(|m| {
+            let weight = m.weight("W", m.layout("transB")?)?;
+            Ok(Projection { bias: m.constant("b"), ..m.projection(weight) })
+        })
 }
 
 fn plain() -> Rule {
     Rule::named("gemm", Effect::Approximate)
         .find("y = Gemm <alpha = 1.0, transA = 0, transB: int = @transB> (x, W)")
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
-        .with(|m| Ok(m.projection("x", m.weight("W", layout(m.int("transB")))?)))
-}
-
-/// With factors, or of a transposed activation, it is no plain product.
-fn scaled() -> Rule {
-    Rule::named("gemm-scaled", Effect::Keep).find("y = Gemm(x, W, rest)").with(|m| {
-        Err(Reject::Refuse(format!(
-            "node `{}` has factors or transposes its activation",
-            m.label()
-        )))
-    })
-}
-
-/// How Gemm's attribute lays out its weight.
-pub(super) fn layout(trans_b: i64) -> Layout {
-    if trans_b == 0 { Layout::InOut } else { Layout::OutIn }
+        .with(|m| Ok(m.projection(m.weight("W", m.layout("transB")?)?)))
 }

@@ -4,21 +4,21 @@
 //!
 //! A bias `Add` behind it, on either side, stays where it is.
 
-use super::gemm::layout;
 use crate::{
     quant::Layout,
-    rewrite::{Effect, Reject, Rule},
+    rewrite::{Effect, Rule},
 };
 
 pub(super) fn rules() -> [Rule; 3] {
-    [matmul(), fused_matmul(), scaled()]
+    let scaled = "y = com.microsoft.FusedMatMul(x, W)";
+    [matmul(), fused_matmul(), Rule::keep("fused-matmul-scaled", scaled, "is no plain product")]
 }
 
 fn matmul() -> Rule {
     Rule::named("matmul", Effect::Approximate)
         .find("y = MatMul(x, W)")
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
-        .with(|m| Ok(m.projection("x", m.weight("W", Layout::InOut)?)))
+        .with(|m| Ok(m.projection(m.weight("W", Layout::InOut)?)))
 }
 
 /// ONNX Runtime's MatMul with the transposition of its weight inside.
@@ -26,19 +26,10 @@ fn fused_matmul() -> Rule {
     Rule::named("fused-matmul", Effect::Approximate)
         .find(&format!("y = {PLAIN_FUSED_MATMUL} (x, W)"))
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
-        .with(|m| Ok(m.projection("x", m.weight("W", layout(m.int("transB")))?)))
+        .with(|m| Ok(m.projection(m.weight("W", m.layout("transB")?)?)))
 }
 
-/// The operator with the attributes that make it a plain product.
+/// The operator with the attributes that make it a plain product: no factor, and neither the
+/// activation nor the batches transposed.
 pub(super) const PLAIN_FUSED_MATMUL: &str = "com.microsoft.FusedMatMul
     <alpha = 1.0, transA = 0, transB: int = @transB, transBatchA = 0, transBatchB = 0>";
-
-/// With a factor, or of transposed activations or batches, it is no plain product.
-fn scaled() -> Rule {
-    Rule::named("fused-matmul-scaled", Effect::Keep)
-        .find("y = com.microsoft.FusedMatMul(x, W)")
-        .with(|m| {
-            let why = "has a factor, or transposes its activation or batches";
-            Err(Reject::Refuse(format!("node `{}` {why}", m.label())))
-        })
-}
