@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let (options, external) = config::options(args)?;
     let out = args.output.clone().unwrap_or_else(|| default_output(&args.model));
-    let source = proto::load(&args.model)?;
-    check_targets(args, &out)?;
+    let proto::Source { model: source, files } = proto::open(&args.model)?;
+    check_targets(args, &out, &files)?;
     let before = source.encoded_len() as u64;
     let mut progress = Progress::new(console, "rewriting");
     let rewritten = rewrite(source, &recipe(), &options, &mut |done, of| progress.at(done, of))
@@ -89,11 +89,10 @@ fn default_output(model: &Path) -> PathBuf {
 }
 
 /// Refuses what would be lost by writing, and what can't be written, before any work is done.
-fn check_targets(args: &Rewrite, out: &Path) -> Result<()> {
-    let mut sources = vec![args.model.as_path()];
-    sources.extend(args.config.as_deref());
+fn check_targets(args: &Rewrite, out: &Path, read: &[PathBuf]) -> Result<()> {
+    let sources = || read.iter().chain(&args.config);
     for target in [Some(out), args.report.as_deref()].into_iter().flatten() {
-        if let Some(source) = sources.iter().find(|s| same_file(s, target)) {
+        if let Some(source) = sources().find(|s| same_file(s, target)) {
             return Err(Error::new(
                 format!("{} can't be written", target.display()),
                 format!("it is {}, which this very command reads", source.display()),
