@@ -160,11 +160,14 @@ fn finish(
 ) -> Result<ModelProto> {
     let source = proto::digest(&model).to_hex();
     let opset = opset(&model);
-    let Some(graph) = &mut model.graph else { return Ok(model) };
-    let before = graph::Before::of(graph);
-    apply(graph, &mut patches.into_iter());
-    graph::drop_orphans(graph, &before);
-    graph.initializer.extend(converter.initializers);
+    let before = graph::Before::of(&model);
+    if let Some(graph) = &mut model.graph {
+        apply(graph, &mut patches.into_iter());
+    }
+    graph::drop_orphans(&mut model, &before);
+    if let Some(graph) = &mut model.graph {
+        graph.initializer.extend(converter.initializers);
+    }
 
     let ours = |domain: &str| domain == DOMAIN;
     if !model.functions.iter().any(|f| ours(f.domain()) && f.name() == BIT_LINEAR) {
