@@ -6,7 +6,7 @@ use bitonnx::{
         self, GraphProto, ModelProto, SparseTensorProto, StringStringEntryProto, TensorProto,
         TrainingInfoProto,
     },
-    report::Report,
+    report::{Action, Report},
     rewrite::{Filter, Options, rewrite},
     rules::recipe,
     text,
@@ -208,4 +208,44 @@ fn sparse_values_of_a_branch_are_not_captured() {
     let sparse = SparseTensorProto { values: Some(values), ..SparseTensorProto::default() };
     node.attribute[0].g.as_mut().unwrap().sparse_initializer.push(sparse);
     assert_eq!(captured(node), ["x"]);
+}
+
+/// A projection whose weight is a graph input too.
+fn listed(ir_version: i64) -> ModelProto {
+    let mut model = model(
+        "g (float[m, 4] x, float[3, 4] w) => (float[m, 3] y)
+         <float[3] b = {0.1, 0.2, 0.3}> { wt = Transpose (w) [proj] p = MatMul (x, wt) y = Add (p, b) }",
+    );
+    let graph = model.graph.as_mut().unwrap();
+    let data: Vec<u8> = (0..12).flat_map(|i| (i as f32 - 5.5).to_le_bytes()).collect();
+    graph.initializer.push(TensorProto {
+        name: Some("w".into()),
+        dims: vec![3, 4],
+        data_type: Some(1),
+        raw_data: Some(data.into()),
+        ..TensorProto::default()
+    });
+    model.ir_version = Some(ir_version);
+    model
+}
+
+#[test]
+fn a_weight_that_a_caller_may_replace_is_kept_with_the_reason() {
+    let (after, report) = rewritten(listed(8));
+    assert_eq!(after, listed(8));
+    let [entry] = &report.projections[..] else { panic!("{:?}", report.projections) };
+    assert_eq!((entry.node.as_str(), entry.action), ("proj", Action::Keep));
+    let why = "its weight `w` is a graph input with a default: a caller may replace it";
+    assert!(entry.reason.starts_with(why), "{}", entry.reason);
+}
+
+#[test]
+fn a_weight_that_had_to_be_listed_as_an_input_is_constant() {
+    let (after, report) = rewritten(listed(3));
+    assert_eq!(report.projections[0].action, Action::BitLinear, "{}", report.projections[0].reason);
+    let graph = after.graph.as_ref().unwrap();
+    let inputs: Vec<&str> = graph.input.iter().map(|i| i.name()).collect();
+    assert_eq!(inputs, ["x"]);
+    assert!(!stored(graph).contains(&"w"));
+    assert_eq!(operators(graph), ["BitLinear", "Add"]);
 }

@@ -53,8 +53,8 @@ impl Site<'_> {
 pub(super) fn survey<'r>(model: &ModelProto, rules: &'r [Rule]) -> Vec<Vec<Site<'r>>> {
     let mut found = Vec::new();
     let usable: Vec<&Rule> = rules.iter().filter(|r| r.since <= opset(model)).collect();
-    if let Some(graph) = &model.graph {
-        survey_graph(&View::new(graph), &usable, &HashMap::new(), &mut found);
+    if let Some(view) = View::of(model) {
+        survey_graph(&view, &usable, &HashMap::new(), &mut found);
     }
     found
 }
@@ -132,6 +132,9 @@ fn match_rules<'r>(view: &View, constants: &Constants, rules: &[&'r Rule]) -> Ve
 }
 
 fn assign_roles(view: &View, sites: &mut [Site]) {
+    if sites.is_empty() {
+        return;
+    }
     let described: Vec<roles::Site> = sites.iter().map(|site| describe(view, site)).collect();
     let roles = roles::find(view, &described);
     for (site, role) in sites.iter_mut().zip(roles) {
