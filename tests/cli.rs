@@ -296,6 +296,20 @@ fn the_data_of_the_source_are_never_the_target() {
 }
 
 #[test]
+fn data_that_the_source_shares_with_the_target_stay() {
+    let place = Place::with("llama-untied-dyn18ext");
+    let always = ["--external-data", "always"];
+    let args = ["rewrite", "model.onnx", "-o", "a.onnx", "--exclude", "linear_[0-6]$"];
+    place.run(&[&args[..], &always].concat()).assert_done();
+    fs::copy(place.path("a.onnx"), place.path("b.onnx")).unwrap();
+    let before = place.files();
+    let args = ["rewrite", "b.onnx", "-o", "a.onnx", "--overwrite"];
+    let ran = place.run(&[&args[..], &always].concat());
+    ran.assert_error(1, &["a.onnx can't be written", "a.onnx.", ".data", "reads"]);
+    assert!(place.files() == before);
+}
+
+#[test]
 fn the_target_must_be_a_file_in_a_folder() {
     let place = Place::with("bert-ts14");
     fs::create_dir(place.path("folder")).unwrap();
