@@ -282,6 +282,34 @@ fn the_source_is_never_the_target() {
 }
 
 #[test]
+fn the_data_of_the_source_are_never_the_target() {
+    let place = Place::with("llama-untied-dyn18ext");
+    fs::create_dir(place.path("folder")).unwrap();
+    let before = place.files();
+    for target in ["model.onnx.data", "folder/../model.onnx.data"] {
+        for option in ["-o", "--report"] {
+            let ran = place.run(&["rewrite", "model.onnx", option, target, "--overwrite"]);
+            ran.assert_error(1, &["model.onnx.data can't be written", "reads"]);
+        }
+    }
+    assert!(place.files() == before);
+}
+
+#[test]
+fn data_that_the_source_shares_with_the_target_stay() {
+    let place = Place::with("llama-untied-dyn18ext");
+    let always = ["--external-data", "always"];
+    let args = ["rewrite", "model.onnx", "-o", "a.onnx", "--exclude", "linear_[0-6]$"];
+    place.run(&[&args[..], &always].concat()).assert_done();
+    fs::copy(place.path("a.onnx"), place.path("b.onnx")).unwrap();
+    let before = place.files();
+    let args = ["rewrite", "b.onnx", "-o", "a.onnx", "--overwrite"];
+    let ran = place.run(&[&args[..], &always].concat());
+    ran.assert_error(1, &["a.onnx can't be written", "a.onnx.", ".data", "reads"]);
+    assert!(place.files() == before);
+}
+
+#[test]
 fn the_target_must_be_a_file_in_a_folder() {
     let place = Place::with("bert-ts14");
     fs::create_dir(place.path("folder")).unwrap();
@@ -406,9 +434,21 @@ fn files_that_are_no_models_are_errors() {
     place.write("noise.onnx", noise);
     place.write("text.onnx", "not a model\n");
     place.write("truncated.onnx", &whole[..whole.len() / 2]);
-    for file in
-        ["missing.onnx", "folder", "empty.onnx", "noise.onnx", "text.onnx", "truncated.onnx"]
-    {
+    place.write("page.onnx", "<!DOCTYPE html>\n<html><body>Sign in</body></html>\n");
+    place.write(
+        "pointer.onnx",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 5\n",
+    );
+    for file in [
+        "missing.onnx",
+        "folder",
+        "empty.onnx",
+        "noise.onnx",
+        "text.onnx",
+        "truncated.onnx",
+        "page.onnx",
+        "pointer.onnx",
+    ] {
         for command in ["inspect", "rewrite", "show"] {
             place.run(&[command, file]).assert_error(1, &[file]);
         }
@@ -417,6 +457,8 @@ fn files_that_are_no_models_are_errors() {
     assert_snapshot!("error_missing", place.run(&["inspect", "missing.onnx"]).text());
     assert_snapshot!("error_empty", place.run(&["inspect", "empty.onnx"]).text());
     assert_snapshot!("error_truncated", place.run(&["inspect", "truncated.onnx"]).text());
+    assert_snapshot!("error_page", place.run(&["inspect", "page.onnx"]).text());
+    assert_snapshot!("error_pointer", place.run(&["inspect", "pointer.onnx"]).text());
     for length in (1..whole.len()).step_by(whole.len() / 23) {
         place.write("truncated.onnx", &whole[..length]);
         place.run(&["rewrite", "truncated.onnx"]).assert_error(1, &["truncated.onnx"]);

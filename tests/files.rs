@@ -1,7 +1,10 @@
 //! Models from and to files: nothing is lost, nothing is half written, nothing outside is read.
 
 use bitonnx::{
-    proto::{self, ExternalData, ModelProto, TensorProto, tensor_proto::DataLocation},
+    proto::{
+        self, AttributeProto, ExternalData, FunctionProto, GraphProto, ModelProto, NodeProto,
+        SparseTensorProto, TensorProto, TrainingInfoProto, tensor_proto::DataLocation,
+    },
     rewrite::{Options, rewrite},
     rules::recipe,
 };
@@ -100,13 +103,13 @@ fn truncated_files_are_refused() {
     }
 }
 
-/// A model whose one tensor lies in `location`, with `data` in `weights.bin` beside it.
-fn external_model(folder: &Path, location: &str, offset: &str, length: &str) -> PathBuf {
+/// A tensor of two floats in `location`.
+fn external_tensor(location: &str, offset: &str, length: &str) -> TensorProto {
     let entry = |key: &str, value: &str| proto::StringStringEntryProto {
         key: Some(key.into()),
         value: Some(value.into()),
     };
-    let tensor = TensorProto {
+    TensorProto {
         name: Some("w".into()),
         dims: vec![2],
         data_type: Some(1),
@@ -117,12 +120,21 @@ fn external_model(folder: &Path, location: &str, offset: &str, length: &str) -> 
             entry("length", length),
         ],
         ..TensorProto::default()
-    };
-    let graph = proto::GraphProto { initializer: vec![tensor], ..Default::default() };
-    let model = ModelProto { graph: Some(graph), ..Default::default() };
+    }
+}
+
+/// Writes a model into a folder.
+fn write(model: &ModelProto, folder: &Path) -> PathBuf {
     let path = folder.join("model.onnx");
     fs::write(&path, model.encode_to_vec()).unwrap();
     path
+}
+
+/// A model whose one tensor lies in `location`.
+fn external_model(folder: &Path, location: &str, offset: &str, length: &str) -> PathBuf {
+    let tensor = external_tensor(location, offset, length);
+    let graph = GraphProto { initializer: vec![tensor], ..Default::default() };
+    write(&ModelProto { graph: Some(graph), ..Default::default() }, folder)
 }
 
 #[test]
@@ -174,9 +186,160 @@ fn data_that_do_not_fit_their_shape_are_refused() {
             raw_data: Some(vec![0; 8].into()),
             ..TensorProto::default()
         };
-        let graph = proto::GraphProto { initializer: vec![tensor], ..Default::default() };
+        let graph = GraphProto { initializer: vec![tensor], ..Default::default() };
         let model = ModelProto { graph: Some(graph), ..Default::default() };
         fs::write(&path, model.encode_to_vec()).unwrap();
         assert!(proto::load(&path).unwrap_err().why().contains("tensor `w`"));
+    }
+}
+
+/// Models that hold one tensor each, in every place that the schema has for one.
+fn models_with(tensor: &TensorProto) -> Vec<(&'static str, ModelProto)> {
+    let tensor = || tensor.clone();
+    let sparse = |values: bool| {
+        let stored = Some(tensor());
+        match values {
+            true => SparseTensorProto { values: stored, ..Default::default() },
+            false => SparseTensorProto { indices: stored, ..Default::default() },
+        }
+    };
+    let attribute = || AttributeProto { t: Some(tensor()), ..Default::default() };
+    let node = |attribute: AttributeProto| NodeProto {
+        output: vec!["w".into()],
+        attribute: vec![attribute],
+        ..Default::default()
+    };
+    let graph = |attribute| GraphProto { node: vec![node(attribute)], ..Default::default() };
+    let within = |graph| AttributeProto { g: Some(graph), ..Default::default() };
+    let main = |graph| ModelProto { graph: Some(graph), ..Default::default() };
+    let function = |function| ModelProto { functions: vec![function], ..main(Default::default()) };
+    let training = |info| ModelProto { training_info: vec![info], ..main(Default::default()) };
+    let stored = || GraphProto { initializer: vec![tensor()], ..Default::default() };
+    let sparsely =
+        |values| GraphProto { sparse_initializer: vec![sparse(values)], ..Default::default() };
+    vec![
+        ("an initializer", main(stored())),
+        ("sparse values", main(sparsely(true))),
+        ("sparse indices", main(sparsely(false))),
+        ("an attribute", main(graph(attribute()))),
+        (
+            "a list of tensors",
+            main(graph(AttributeProto { tensors: vec![tensor()], ..Default::default() })),
+        ),
+        (
+            "a sparse attribute",
+            main(graph(AttributeProto { sparse_tensor: Some(sparse(true)), ..Default::default() })),
+        ),
+        (
+            "a list of sparse tensors",
+            main(graph(AttributeProto {
+                sparse_tensors: vec![sparse(false)],
+                ..Default::default()
+            })),
+        ),
+        ("a branch", main(graph(within(stored())))),
+        (
+            "a list of graphs",
+            main(graph(AttributeProto { graphs: vec![stored()], ..Default::default() })),
+        ),
+        (
+            "a function",
+            function(FunctionProto { node: vec![node(attribute())], ..Default::default() }),
+        ),
+        (
+            "a branch in a function",
+            function(FunctionProto { node: vec![node(within(stored()))], ..Default::default() }),
+        ),
+        (
+            "the default of a function's attribute",
+            function(FunctionProto { attribute_proto: vec![attribute()], ..Default::default() }),
+        ),
+        (
+            "a training step",
+            training(TrainingInfoProto { algorithm: Some(stored()), ..Default::default() }),
+        ),
+        (
+            "the start of training",
+            training(TrainingInfoProto { initialization: Some(stored()), ..Default::default() }),
+        ),
+    ]
+}
+
+#[test]
+fn external_data_are_brought_in_wherever_they_are_named() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("model");
+    fs::create_dir(&folder).unwrap();
+    fs::write(outer.path().join("secret"), [0; 64]).unwrap();
+    fs::write(folder.join("weights.bin"), [7; 64]).unwrap();
+
+    let inline = TensorProto {
+        raw_data: Some(vec![7; 8].into()),
+        data_location: None,
+        external_data: Vec::new(),
+        ..external_tensor("", "", "")
+    };
+    let outside = models_with(&external_tensor("../secret", "0", "8"));
+    let inside = models_with(&external_tensor("weights.bin", "8", "8"));
+    let expected = models_with(&inline);
+    for (((at, inside), (_, outside)), (_, expected)) in inside.iter().zip(&outside).zip(&expected)
+    {
+        let loaded = proto::load(&write(inside, &folder)).unwrap();
+        assert!(loaded == *expected, "{at}");
+        let error = proto::load(&write(outside, &folder)).unwrap_err();
+        assert!(error.what().contains("tensor `w`"), "{at}: {error}");
+        assert!(error.why().ends_with("lies outside the model's folder"), "{at}: {error}");
+    }
+}
+
+#[test]
+fn sizes_are_checked_wherever_data_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = TensorProto {
+        name: Some("w".into()),
+        dims: vec![3],
+        data_type: Some(1),
+        raw_data: Some(vec![0; 8].into()),
+        ..TensorProto::default()
+    };
+    for (at, model) in models_with(&short) {
+        let loaded = proto::load(&write(&model, folder.path()));
+        assert!(loaded.is_err_and(|e| e.why().contains("tensor `w`")), "{at}");
+    }
+}
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
+    oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 548105171\n";
+
+#[test]
+fn files_that_stand_for_others_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let loaded = |content: &str| {
+        fs::write(&path, content).unwrap();
+        proto::load(&path).unwrap_err()
+    };
+    let error = loaded(POINTER);
+    assert!(error.what().ends_with("model.onnx is not an ONNX model"), "{error}");
+    assert!(error.why().contains("Git LFS pointer"), "{error}");
+    assert!(error.hint().contains("git lfs pull"), "{error}");
+    for page in ["<!DOCTYPE html>\n<html lang=en>", "\u{feff}\n  <!doctype HTML>", "<html><head>"] {
+        let error = loaded(page);
+        assert!(error.why().contains("web page"), "{error}");
+        assert!(error.hint().contains("download the raw file"), "{error}");
+    }
+    assert!(!loaded("<!doc").why().contains("web page"));
+}
+
+#[test]
+fn data_files_that_stand_for_others_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = external_model(folder.path(), "weights.bin", "0", "8");
+    for (content, word) in [(POINTER, "git lfs pull"), ("<!DOCTYPE html><html>", "raw file")] {
+        fs::write(folder.path().join("weights.bin"), content).unwrap();
+        let error = proto::load(&path).unwrap_err();
+        assert!(error.what().contains("tensor `w`"), "{error}");
+        assert!(error.why().contains("weights.bin"), "{error}");
+        assert!(error.hint().contains(word), "{error}");
     }
 }

@@ -26,8 +26,8 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let (options, external) = config::options(args)?;
     let out = args.output.clone().unwrap_or_else(|| default_output(&args.model, args.qat));
     let manifest = args.qat.then(|| manifest_path(&out));
-    let source = proto::load(&args.model)?;
-    check_targets(args, &out, manifest.as_deref())?;
+    let proto::Source { model: source, files } = proto::open(&args.model)?;
+    check_targets(args, &out, manifest.as_deref(), &files)?;
     let before = source.encoded_len() as u64;
     let mut progress = Progress::new(console, "rewriting");
     let sealing = seal_beside(&source);
@@ -122,20 +122,23 @@ fn manifest_path(out: &Path) -> PathBuf {
 }
 
 /// Refuses what would be lost by writing, and what can't be written, before any work is done.
-fn check_targets(args: &Rewrite, out: &Path, manifest: Option<&Path>) -> Result<()> {
-    let mut sources = vec![args.model.as_path()];
-    sources.extend(args.config.as_deref());
+fn check_targets(
+    args: &Rewrite,
+    out: &Path,
+    manifest: Option<&Path>,
+    read: &[PathBuf],
+) -> Result<()> {
+    let sources = || read.iter().chain(&args.config);
     for target in [Some(out), args.report.as_deref(), manifest].into_iter().flatten() {
-        if let Some(source) = sources.iter().find(|s| same_file(s, target)) {
-            return Err(Error::new(
-                format!("{} can't be written", target.display()),
-                format!("it is {}, which this very command reads", source.display()),
-                "write to another file, with -o or --report",
-            ));
+        if let Some(source) = sources().find(|s| same_file(s, target)) {
+            return Err(is_read(target, &format!("it is {}", source.display())));
         }
         if !args.dry_run {
             check_target(target, args.overwrite)?;
         }
+    }
+    if let Some(data) = read.iter().find(|file| is_data_of(file, out)) {
+        return Err(is_read(out, &format!("its data file is {}", data.display())));
     }
     match &args.report {
         Some(report) if report == out || same_file(report, out) => Err(Error::new(
@@ -145,6 +148,27 @@ fn check_targets(args: &Rewrite, out: &Path, manifest: Option<&Path>) -> Result<
         )),
         _ => Ok(()),
     }
+}
+
+fn is_read(target: &Path, why: &str) -> Error {
+    Error::new(
+        format!("{} can't be written", target.display()),
+        format!("{why}, which this very command reads"),
+        "write to another file, with -o or --report",
+    )
+}
+
+/// Whether a file is the data file of the model that stands at a path, by the name that `proto::save`
+/// gives it: it goes when that model is replaced.
+fn is_data_of(file: &Path, model: &Path) -> bool {
+    let (Some(name), Some(model_name)) = (file.file_name(), model.file_name()) else {
+        return false;
+    };
+    let (name, model_name) = (name.to_string_lossy(), model_name.to_string_lossy());
+    let between = name.strip_prefix(&*model_name).and_then(|rest| rest.strip_suffix(".data"));
+    let digest = between.and_then(|rest| rest.strip_prefix('.'));
+    digest.is_some_and(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit()))
+        && same_file(&model.with_file_name(&*name), file)
 }
 
 fn check_target(target: &Path, overwrite: bool) -> Result<()> {

@@ -1,7 +1,11 @@
 //! A read-only look at one graph: who makes a value, who reads it, what is stored.
 
-use crate::proto::{GraphProto, NodeProto, TensorProto, nested_graphs, type_proto};
-use std::collections::{HashMap, HashSet};
+use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto, nested_graphs, type_proto};
+use prost::Message as _;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::OnceLock,
+};
 
 /// A node's index in `GraphProto::node`.
 pub type NodeId = usize;
@@ -26,10 +30,24 @@ pub struct View<'m> {
     initializers: HashMap<&'m str, &'m TensorProto>,
     inputs: HashSet<&'m str>,
     outputs: HashSet<&'m str>,
+    /// Bytes of the graph's encoding, once asked for.
+    bytes: OnceLock<usize>,
 }
 
 impl<'m> View<'m> {
-    /// The view of a model's main graph.
+    /// The view of a model's main graph, if it has one.
+    ///
+    /// Where the IR version demands that each initializer is listed as an input, it is none.
+    pub fn of(model: &'m ModelProto) -> Option<Self> {
+        let mut view = Self::new(model.graph.as_ref()?);
+        if lists_initializers(model) {
+            let View { inputs, initializers, .. } = &mut view;
+            inputs.retain(|input| !initializers.contains_key(input));
+        }
+        Some(view)
+    }
+
+    /// The view of a main graph of which each initializer that is an input too is only a default.
     pub fn new(graph: &'m GraphProto) -> Self {
         Self::build(graph, None)
     }
@@ -48,6 +66,7 @@ impl<'m> View<'m> {
             initializers: graph.initializer.iter().map(|t| (t.name(), t)).collect(),
             inputs: graph.input.iter().map(|v| v.name()).collect(),
             outputs: graph.output.iter().map(|v| v.name()).collect(),
+            bytes: OnceLock::new(),
         };
         for (id, node) in graph.node.iter().enumerate() {
             for output in node.output.iter().filter(|o| !o.is_empty()) {
@@ -111,6 +130,24 @@ impl<'m> View<'m> {
         self.scope_of_outer(value)?.initializer(value)
     }
 
+    /// What an input of this graph is where its caller gives nothing.
+    pub fn default_of(&self, input: &str) -> Option<&'m TensorProto> {
+        self.initializers.get(input).copied().filter(|_| self.inputs.contains(input))
+    }
+
+    /// Whether any input of this graph has a default.
+    pub fn has_defaults(&self) -> bool {
+        self.inputs.iter().any(|input| self.initializers.contains_key(input))
+    }
+
+    /// Bytes that the outermost graph takes in a file.
+    pub(super) fn model_bytes(&self) -> usize {
+        match self.outer {
+            Some(outer) => outer.model_bytes(),
+            None => *self.bytes.get_or_init(|| self.graph.encoded_len()),
+        }
+    }
+
     /// The view that defines the value, this one or one around it.
     pub fn scope(&self, value: &str) -> Option<&View<'m>> {
         if self.defines(value) { Some(self) } else { self.outer?.scope(value) }
@@ -153,21 +190,32 @@ impl<'m> View<'m> {
     }
 }
 
+/// Whether the model's IR version demands that initializers are listed as inputs: before 4 it does,
+/// from then on an input with a stored value has a default that a caller may replace.
+pub(super) fn lists_initializers(model: &ModelProto) -> bool {
+    model.ir_version.is_some_and(|version| version < 4)
+}
+
 /// The values that graphs nested in the node read from outside, in order, each once.
 pub fn captured(node: &NodeProto) -> Vec<&str> {
     let mut found = Vec::new();
+    let mut seen = HashSet::new();
     for graph in nested_graphs(node) {
-        let mut inner: HashSet<&str> = graph.input.iter().map(|v| v.name()).collect();
-        inner.extend(graph.initializer.iter().map(|t| t.name()));
-        inner.extend(graph.node.iter().flat_map(|n| n.output.iter().map(String::as_str)));
+        let inner: HashSet<&str> = defined(graph).collect();
         let reads =
             graph.node.iter().flat_map(|n| n.input.iter().map(String::as_str).chain(captured(n)));
         let outputs = graph.output.iter().map(|v| v.name());
-        for name in reads.chain(outputs).filter(|n| !n.is_empty() && !inner.contains(n)) {
-            if !found.contains(&name) {
-                found.push(name);
-            }
-        }
+        let outer = reads.chain(outputs).filter(|n| !n.is_empty() && !inner.contains(n));
+        found.extend(outer.filter(|name| seen.insert(*name)));
     }
     found
+}
+
+/// The values that a graph itself defines: given, stored, or made by its nodes.
+pub(super) fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let given = graph.input.iter().map(|v| v.name());
+    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
+    let stored = graph.initializer.iter().chain(sparse).map(|t| t.name());
+    let made = graph.node.iter().flat_map(|n| n.output.iter().map(String::as_str));
+    given.chain(stored).chain(made).filter(|name| !name.is_empty())
 }

@@ -1,64 +1,53 @@
 //! Tensor data kept in files beside the model.
 
-use super::{GraphProto, ModelProto, TensorProto, element_count, map, tensor_proto::DataLocation};
-use crate::{
-    error::{Error, Result},
-    proto::tensor::element_bits,
+use super::{
+    ModelProto, TensorProto, element_count, map, stand_in::stand_in, tensor::element_bits,
+    tensor_proto::DataLocation, tensors_mut,
 };
+use crate::error::{Error, Result};
 use bytes::Bytes;
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-/// Gives every externally stored tensor its data as a slice of the mapped file.
-pub(super) fn bring_in(model: &mut ModelProto, model_path: &Path) -> Result<()> {
-    let mut files = Files { model: model_path, open: HashMap::new() };
-    model.graph.iter_mut().try_for_each(|g| files.bring_into(g))
+/// Gives every externally stored tensor its data as a slice of the mapped file, and returns the
+/// files, in order of their names.
+pub(super) fn bring_in(model: &mut ModelProto, model_path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Files { model: model_path, open: BTreeMap::new() };
+    tensors_mut(model, |name, tensor| files.resolve(name, tensor))?;
+    Ok(files.open.into_values().map(|file| file.path).collect())
 }
 
-/// The data files of one model, each mapped once.
+/// The data files of one model, each mapped once, by the locations that it gives.
 struct Files<'p> {
     model: &'p Path,
-    open: HashMap<String, Bytes>,
+    open: BTreeMap<String, File>,
+}
+
+/// A data file.
+struct File {
+    path: PathBuf,
+    content: Bytes,
 }
 
 impl Files<'_> {
-    fn bring_into(&mut self, graph: &mut GraphProto) -> Result<()> {
-        graph.initializer.iter_mut().try_for_each(|t| self.resolve(t))?;
-        for attribute in graph.node.iter_mut().flat_map(|n| &mut n.attribute) {
-            attribute
-                .t
-                .iter_mut()
-                .chain(&mut attribute.tensors)
-                .try_for_each(|t| self.resolve(t))?;
-            attribute
-                .g
-                .iter_mut()
-                .chain(&mut attribute.graphs)
-                .try_for_each(|g| self.bring_into(g))?;
-        }
-        Ok(())
-    }
-
-    fn resolve(&mut self, tensor: &mut TensorProto) -> Result<()> {
+    fn resolve(&mut self, name: &str, tensor: &mut TensorProto) -> Result<()> {
         if tensor.data_location() != DataLocation::External {
             return Ok(());
         }
-        let data = self.slice(tensor)?;
+        let data = self.slice(name, tensor)?;
         tensor.raw_data = Some(data);
         tensor.data_location = None;
         tensor.external_data.clear();
         Ok(())
     }
 
-    fn slice(&mut self, tensor: &TensorProto) -> Result<Bytes> {
+    fn slice(&mut self, name: &str, tensor: &TensorProto) -> Result<Bytes> {
+        let what = format!("tensor `{name}` of {} can't be read", self.model.display());
         let broken = |why: String| {
-            Error::new(
-                format!("tensor `{}` of {} can't be read", tensor.name(), self.model.display()),
-                why,
-                "keep the model's data files beside it, as its exporter wrote them",
-            )
+            let hint = "keep the model's data files beside it, as its exporter wrote them";
+            Error::new(&what, why, hint)
         };
         let entry =
             |key: &str| tensor.external_data.iter().find(|e| e.key() == key).map(|e| e.value());
@@ -83,9 +72,14 @@ impl Files<'_> {
         }
         if !self.open.contains_key(location) {
             let path = inside(self.model, location).map_err(broken)?;
-            self.open.insert(location.to_owned(), map(&path)?);
+            let content = map(&path)?;
+            if let Some(found) = stand_in(&content) {
+                let why = format!("its data file `{location}` is {}", found.is);
+                return Err(Error::new(&what, why, found.hint));
+            }
+            self.open.insert(location.to_owned(), File { path, content });
         }
-        let file = &self.open[location];
+        let file = &self.open[location].content;
         match offset.checked_add(length).filter(|end| *end <= file.len()) {
             Some(end) => Ok(file.slice(offset..end)),
             None => Err(broken(format!(

@@ -8,7 +8,9 @@ mod encode;
 mod external;
 mod replace;
 mod save;
+mod stand_in;
 mod tensor;
+mod tensors;
 mod wire;
 
 #[allow(missing_docs, clippy::all, reason = "generated code")]
@@ -19,30 +21,31 @@ mod onnx {
 pub use onnx::*;
 pub use save::{ExternalData, Saved, digest, save, save_sealed};
 pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes};
+pub use tensors::tensors_mut;
 
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use prost::Message as _;
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 /// Decodes a model, refusing what the schema would lose.
 ///
 /// Encoding the result again gives what any protobuf writer would: for a file from such a writer,
 /// the same bytes. `name` is used in errors only.
 pub fn decode(bytes: Bytes, name: &str) -> Result<ModelProto> {
-    let model = ModelProto::decode(bytes.clone()).map_err(|e| {
-        Error::new(
-            format!("{name} is not an ONNX model"),
-            format!("its protobuf does not decode: {e}"),
-            "check that the file is complete and was written by an ONNX exporter",
-        )
-    })?;
+    let no_model =
+        |why: String, hint: &str| Error::new(format!("{name} is not an ONNX model"), why, hint);
+    let check = "check that the file is complete and was written by an ONNX exporter";
+    if let Some(found) = stand_in::stand_in(&bytes) {
+        return Err(no_model(format!("it is {}", found.is), found.hint));
+    }
+    let model = ModelProto::decode(bytes.clone())
+        .map_err(|e| no_model(format!("its protobuf does not decode: {e}"), check))?;
     if model.graph.is_none() {
-        return Err(Error::new(
-            format!("{name} is not an ONNX model"),
-            "it holds no graph",
-            "check that the file is complete and was written by an ONNX exporter",
-        ));
+        return Err(no_model("it holds no graph".into(), check));
     }
     if let Some(unknown) = wire::unknown_field(&bytes) {
         return Err(Error::new(
@@ -59,16 +62,31 @@ pub fn decode(bytes: Bytes, name: &str) -> Result<ModelProto> {
     Ok(model)
 }
 
+/// A model as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The model, with all its data.
+    pub model: ModelProto,
+    /// The files that it was read from: the model's own, then those that hold data.
+    pub files: Vec<PathBuf>,
+}
+
 /// Reads a model and the external data that it names.
 ///
 /// The files are memory-mapped, so that weights cost address space, not memory. Every stored tensor
 /// of the result holds its data in itself.
 pub fn load(path: &Path) -> Result<ModelProto> {
+    open(path).map(|source| source.model)
+}
+
+/// Like [`load`], with the files that were read.
+pub fn open(path: &Path) -> Result<Source> {
     let name = path.display().to_string();
     let mut model = decode(map(path)?, &name)?;
-    external::bring_in(&mut model, path)?;
-    tensor::check_sizes(&model, &name)?;
-    Ok(model)
+    let data = external::bring_in(&mut model, path)?;
+    tensor::check_sizes(&mut model, &name)?;
+    let files = [path.to_owned()].into_iter().chain(data).collect();
+    Ok(Source { model, files })
 }
 
 /// A file's content as a memory map.
@@ -101,14 +119,22 @@ pub fn opset(model: &ModelProto) -> i64 {
     model.opset_import.iter().find(standard).map_or(0, OperatorSetIdProto::version)
 }
 
-/// Every graph of a model, each before those nested in it, depth first.
+/// Every graph of a model that takes part in its inference, each before those nested in it, depth
+/// first.
 pub fn graphs(model: &ModelProto) -> Vec<&GraphProto> {
-    fn collect<'m>(graph: &'m GraphProto, found: &mut Vec<&'m GraphProto>) {
-        found.push(graph);
-        graph.node.iter().flat_map(nested_graphs).for_each(|g| collect(g, found));
-    }
+    model.graph.iter().flat_map(graphs_within).collect()
+}
+
+/// A graph and those nested in it, each before those nested in it, depth first.
+pub fn graphs_within(graph: &GraphProto) -> Vec<&GraphProto> {
     let mut found = Vec::new();
-    model.graph.iter().for_each(|graph| collect(graph, &mut found));
+    let mut waiting = vec![graph];
+    while let Some(graph) = waiting.pop() {
+        found.push(graph);
+        let known = waiting.len();
+        waiting.extend(graph.node.iter().flat_map(nested_graphs));
+        waiting[known..].reverse();
+    }
     found
 }
 

@@ -1,6 +1,6 @@
 //! Sizes and bytes of stored tensors.
 
-use super::{ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
+use super::{ModelProto, TensorProto, tensor_proto::DataType, tensors_mut};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 
@@ -71,30 +71,23 @@ fn from_typed_fields(tensor: &TensorProto) -> Option<Vec<u8>> {
 }
 
 /// Refuses a model in which a stored tensor's data do not fit its shape.
-pub(super) fn check_sizes(model: &ModelProto, name: &str) -> Result<()> {
-    let misfit = super::graphs(model).into_iter().find_map(|graph| {
-        let stored = graph.initializer.iter().map(|t| (t.name().to_owned(), t));
-        let constants = graph.node.iter().flat_map(node_tensors);
-        stored.chain(constants).find(|(_, t)| !fits(t))
-    });
-    let Some((owner, tensor)) = misfit else { return Ok(()) };
-    Err(Error::new(
-        format!("{name} is broken"),
-        format!(
-            "tensor `{owner}` has shape {:?}, which its data ({} bytes of element type {}) do not fit",
-            tensor.dims,
-            tensor.raw_data.as_ref().map_or(0, |r| r.len()),
-            tensor.data_type()
-        ),
-        "export or download the model again",
-    ))
+pub(super) fn check_sizes(model: &mut ModelProto, name: &str) -> Result<()> {
+    tensors_mut(
+        model,
+        |owner, tensor| if fits(tensor) { Ok(()) } else { Err(misfit(owner, tensor)) },
+    )
+    .map_err(|why| {
+        Error::new(format!("{name} is broken"), why, "export or download the model again")
+    })
 }
 
-fn node_tensors(node: &NodeProto) -> impl Iterator<Item = (String, &TensorProto)> {
-    node.attribute
-        .iter()
-        .flat_map(|a| a.t.iter().chain(&a.tensors))
-        .map(|t| (node.output.first().cloned().unwrap_or_default(), t))
+fn misfit(owner: &str, tensor: &TensorProto) -> String {
+    format!(
+        "tensor `{owner}` has shape {:?}, which its data ({} bytes of element type {}) do not fit",
+        tensor.dims,
+        tensor.raw_data.as_ref().map_or(0, |r| r.len()),
+        tensor.data_type()
+    )
 }
 
 fn fits(tensor: &TensorProto) -> bool {

@@ -91,10 +91,10 @@ pub fn explain(
     let decided: Vec<Decided> =
         graphs.iter().map(|sites| sites.iter().zip(decisions.by_ref()).collect()).collect();
     let mut found = Vec::new();
-    if let Some(graph) = &model.graph {
-        let recipe = Recipe { rules: recipe, opset: opset(model) };
+    let recipe = Recipe { rules: recipe, opset: opset(model) };
+    if let Some(view) = View::of(model) {
         let search = Search { model, options, recipe, name };
-        search.graph(&View::new(graph), &mut decided.into_iter(), &mut found);
+        search.graph(&view, &mut decided.into_iter(), &mut found);
     }
     if found.is_empty() { Err(unknown(model, name)) } else { Ok(found) }
 }

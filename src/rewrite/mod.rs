@@ -274,11 +274,14 @@ fn finish(
     options: &Options,
     parameters: &Parameters,
 ) -> Result<(ModelProto, Option<Manifest>)> {
-    let Some(graph) = &mut model.graph else { return Ok((model, None)) };
-    let before = graph::Before::of(graph);
-    apply(graph, &mut patches.into_iter());
-    graph::drop_orphans(graph, &before);
-    graph.initializer.append(&mut converter.store.initializers);
+    let before = graph::Before::of(&model);
+    if let Some(graph) = &mut model.graph {
+        apply(graph, &mut patches.into_iter());
+    }
+    graph::drop_orphans(&mut model, &before);
+    if let Some(graph) = &mut model.graph {
+        graph.initializer.append(&mut converter.store.initializers);
+    }
 
     let manifest = match &options.qat {
         Some(trainable) => {

@@ -38,13 +38,14 @@ pub(super) fn is_qat(model: &ModelProto) -> bool {
 
 /// The model at λ = 1, without the input.
 pub(super) fn settle(mut model: ModelProto) -> ModelProto {
-    let Some(graph) = &mut model.graph else { return model };
-    let before = Before::of(graph);
+    let before = Before::of(&model);
     let mut aliases = Vec::new();
-    collect(&View::new(graph), &mut aliases);
-    let mut aliases = aliases.into_iter();
-    apply(graph, &HashMap::new(), &mut aliases);
-    graph::drop_orphans(graph, &before);
+    View::of(&model).iter().for_each(|view| collect(view, &mut aliases));
+    if let Some(graph) = &mut model.graph {
+        apply(graph, &HashMap::new(), &mut aliases.into_iter());
+    }
+    graph::drop_orphans(&mut model, &before);
+    let Some(graph) = &mut model.graph else { return model };
     merge_norms(graph);
     let view = View::new(graph);
     if view.uses(qat::LAMBDA).is_empty() && !view.is_output(qat::LAMBDA) {

@@ -55,8 +55,8 @@ impl Site<'_> {
 pub(super) fn survey<'r>(model: &ModelProto, rules: &'r [Rule]) -> Vec<Vec<Site<'r>>> {
     let mut found = Vec::new();
     let recipe = Recipe { rules, opset: opset(model) };
-    if let Some(graph) = &model.graph {
-        survey_graph(&View::new(graph), recipe, &HashMap::new(), &mut found);
+    if let Some(view) = View::of(model) {
+        survey_graph(&view, recipe, &HashMap::new(), &mut found);
     }
     found
 }
@@ -171,6 +171,9 @@ fn kept(view: &View, constants: &Constants, recipe: Recipe, id: NodeId, why: &st
 }
 
 fn assign_roles(view: &View, sites: &mut [Site]) {
+    if sites.is_empty() {
+        return;
+    }
     let described: Vec<roles::Site> = sites.iter().map(|site| describe(view, site)).collect();
     let roles = roles::find(view, &described);
     for (site, role) in sites.iter_mut().zip(roles) {

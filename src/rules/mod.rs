@@ -10,6 +10,7 @@ mod fake_quant;
 mod gemm;
 mod matmul;
 mod quantized;
+mod replaceable;
 
 use crate::rewrite::Rule;
 
@@ -17,6 +18,7 @@ use crate::rewrite::Rule;
 pub fn recipe() -> Vec<Rule> {
     let mut rules = Vec::new();
     rules.extend(bitnet::rules());
+    rules.extend(replaceable::rules());
     rules.extend(matmul::rules());
     rules.extend(gemm::rules());
     rules.extend(attention::rules());

@@ -22,7 +22,6 @@ use crate::proto::{NodeProto, TensorProto, element_count};
 use call::{Call, Limit};
 use live::{Key, Live};
 use operators::Operator;
-use prost::Message as _;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,8 +36,11 @@ const SMALL: usize = 1024;
 pub struct Constants<'v, 'm> {
     /// The graph and those around it, outwards.
     scopes: Vec<&'v View<'m>>,
-    limit: Limit,
+    /// Whether an input that has a default counts as stored.
+    assume_defaults: bool,
     memo: Mutex<Memo>,
+    /// What is known where defaults are assumed, for [`replaceable`](Self::replaceable).
+    assumed: Mutex<Memo>,
 }
 
 #[derive(Default)]
@@ -93,8 +95,12 @@ impl<'v, 'm> Constants<'v, 'm> {
         while let Some(outer) = scopes.last().and_then(|view| view.outer()) {
             scopes.push(outer);
         }
-        let stored = scopes.last().map_or(0, |outermost| outermost.graph().encoded_len());
-        Constants { scopes, limit: Limit::for_model(stored), memo: Mutex::default() }
+        Self::over(scopes, false, Memo::default())
+    }
+
+    fn over(scopes: Vec<&'v View<'m>>, assume_defaults: bool, memo: Memo) -> Self {
+        let memo = Mutex::new(memo);
+        Constants { scopes, assume_defaults, memo, assumed: Mutex::default() }
     }
 
     /// Whether the value depends on stored tensors alone, by operators that the evaluator knows.
@@ -108,6 +114,23 @@ impl<'v, 'm> Constants<'v, 'm> {
     /// Like [`is_constant`](Self::is_constant), with the reason: what the value depends on.
     pub fn check(&self, value: &str) -> Result<(), NotConstant> {
         self.origin(0, value).and_then(|origin| self.verdict(origin))
+    }
+
+    /// The graph input that alone keeps the value from being constant: it has a default, which a caller
+    /// may replace.
+    pub fn replaceable(&self, value: &str) -> Option<&'m str> {
+        if !self.scopes.iter().any(|view| view.has_defaults()) {
+            return None;
+        }
+        let known = std::mem::take(&mut *lock(&self.assumed));
+        let assuming = Self::over(self.scopes.clone(), true, known);
+        let made_of = assuming.expression(value);
+        *lock(&self.assumed) = std::mem::take(&mut *assuming.memo());
+        let default = |tensor: &&TensorProto| {
+            let stored = |t: &TensorProto| std::ptr::eq(t, *tensor);
+            self.scopes.iter().any(|view| view.default_of(tensor.name()).is_some_and(stored))
+        };
+        made_of.ok()?.initializers.into_iter().find(default).map(TensorProto::name)
     }
 
     /// The value, computed as ONNX defines it, each operation in the element type itself.
@@ -152,7 +175,7 @@ impl<'v, 'm> Constants<'v, 'm> {
     }
 
     fn memo(&self) -> MutexGuard<'_, Memo> {
-        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memo)
     }
 
     fn node(&self, place: Place) -> &'m NodeProto {
@@ -162,6 +185,9 @@ impl<'v, 'm> Constants<'v, 'm> {
     /// Where a value comes from that a node `depth` graphs further out reads.
     fn origin(&self, depth: usize, name: &str) -> Result<Origin<'m>, NotConstant> {
         for (depth, view) in self.scopes.iter().enumerate().skip(depth) {
+            if let Some(tensor) = view.default_of(name).filter(|_| self.assume_defaults) {
+                return Ok(Origin::Stored(tensor));
+            }
             if view.is_input(name) {
                 return Err(NotConstant::new(format!("`{name}`"), "is an input of the graph"));
             }
@@ -293,7 +319,8 @@ impl<'v, 'm> Constants<'v, 'm> {
             inputs.push(origin.map(|origin| self.take(origin, live)).transpose()?);
         }
         let refused = |why: String| NotConstant::at(node, &why);
-        let limit = self.limit.less(live.bytes()).map_err(refused)?;
+        let limit = Limit::for_model(self.scopes[0].model_bytes());
+        let limit = limit.less(live.bytes()).map_err(refused)?;
         let outputs = operator(node)?.run(Call { node, inputs, limit }).map_err(refused)?;
         for (index, array) in outputs.into_iter().enumerate() {
             let output = Output { place, index };
@@ -321,6 +348,10 @@ impl<'m> Origin<'m> {
     fn tensor(self) -> Option<&'m TensorProto> {
         if let Origin::Stored(tensor) = self { Some(tensor) } else { None }
     }
+}
+
+fn lock(memo: &Mutex<Memo>) -> MutexGuard<'_, Memo> {
+    memo.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stored(tensor: &TensorProto) -> Result<Array, NotConstant> {

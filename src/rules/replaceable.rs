@@ -1,0 +1,32 @@
+//! ```text
+//! x ─ MatMul(w) ─ y, where w is a graph input with a default   ⇒   kept
+//! ```
+//!
+//! Old exporters, and newer ones when asked to, list weights as graph inputs. The file gives such an
+//! input a value, but a caller may give another, which ternary codes could not follow.
+
+use crate::rewrite::{Effect, Match, Projection, Reject, Rule};
+
+pub(super) fn rules() -> [Rule; 4] {
+    [
+        kept("replaceable-matmul", "y = MatMul(x, w)"),
+        kept("replaceable-gemm", "y = Gemm(x, w, rest)"),
+        kept("replaceable-fused-matmul", "y = com.microsoft.FusedMatMul(x, w)"),
+        kept("replaceable-attention", "y = com.microsoft.Attention(x, w, rest)"),
+    ]
+}
+
+fn kept(name: &'static str, pattern: &str) -> Rule {
+    Rule::named(name, Effect::Keep).find(pattern).with(refuse)
+}
+
+fn refuse(m: &Match) -> Result<Projection, Reject> {
+    let value = m.value("w");
+    Err(match m.constants.replaceable(value) {
+        Some(input) => Reject::Refuse(format!(
+            "its weight `{input}` is a graph input with a default: a caller may replace it \
+             (export with keep_initializers_as_inputs=False)"
+        )),
+        None => Reject::Miss(format!("`{value}` is no graph input with a default")),
+    })
+}
