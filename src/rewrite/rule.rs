@@ -40,9 +40,12 @@ enum Action {
     Replace(Project),
     /// Says what the node is, and so why it stays.
     Keep(&'static str),
+    /// Says why nodes like this stay, or why it is not about them.
+    Refuse(Refusal),
 }
 
 type Project = Box<dyn Fn(&Match) -> Result<Projection, Reject> + Send + Sync>;
+type Refusal = Box<dyn Fn(&Match) -> Result<String, String> + Send + Sync>;
 
 /// A product of an activation and a constant weight, as a rule found it.
 #[derive(Debug, Clone)]
@@ -140,8 +143,15 @@ impl Rule {
         let bound = self.pattern.at(view, constants, root).map_err(NoMatch::Missed)?;
         let matched = bound.facts;
         let missed = |why| Err(NoMatch::Missed(Miss { matched, why }));
+        let found = Match { view, constants, root, rule: self, bound: &bound };
         let project = match &self.action {
             Action::Keep(why) => return Err(NoMatch::Kept(bound, why)),
+            Action::Refuse(why) => {
+                return match why(&found) {
+                    Ok(why) => Err(NoMatch::Refused(bound, why)),
+                    Err(why) => missed(why),
+                };
+            }
             Action::Replace(project) => project,
         };
         let node = label(view.node(root));
@@ -154,7 +164,7 @@ impl Rule {
                 "what would replace node `{node}` needs opset {since}, and the model imports {opset}"
             ));
         }
-        match project(&Match { view, constants, root, rule: self, bound: &bound }) {
+        match project(&found) {
             Ok(projection) => {
                 let x = bound.values.get(INPUT);
                 let same = x.is_none_or(|x| *x == projection.input);
@@ -219,6 +229,25 @@ impl RuleBuilder {
         self.template =
             text::parse_nodes(template).unwrap_or_else(|e| panic!("rule {}: {e}", self.name));
         self
+    }
+
+    /// Completes a rule that replaces nothing: why a match stays as it is, a sentence that names the
+    /// value; or, as an error, why the rule is not about it.
+    pub fn refuse(
+        self,
+        why: impl Fn(&Match) -> Result<String, String> + Send + Sync + 'static,
+    ) -> Rule {
+        let name = self.name;
+        let pattern = self.pattern.unwrap_or_else(|| panic!("rule {name} finds nothing"));
+        assert!(self.template.is_empty(), "rule {name} refuses what it finds, and emits nothing");
+        Rule {
+            name,
+            effect: Effect::Keep,
+            since: self.since,
+            pattern,
+            template: Vec::new(),
+            action: Action::Refuse(Box::new(why)),
+        }
     }
 
     /// The projection that a match is, which completes the rule.

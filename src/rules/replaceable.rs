@@ -5,7 +5,7 @@
 //! Old exporters, and newer ones when asked to, list weights as graph inputs. The file gives such an
 //! input a value, but a caller may give another, which ternary codes could not follow.
 
-use crate::rewrite::{Effect, Match, Projection, Reject, Rule};
+use crate::rewrite::{Effect, Match, Rule};
 
 pub(super) fn rules() -> [Rule; 4] {
     [
@@ -17,16 +17,16 @@ pub(super) fn rules() -> [Rule; 4] {
 }
 
 fn kept(name: &'static str, pattern: &str) -> Rule {
-    Rule::named(name, Effect::Keep).find(pattern).with(refuse)
+    Rule::named(name, Effect::Keep).find(pattern).refuse(why)
 }
 
-fn refuse(m: &Match) -> Result<Projection, Reject> {
+fn why(m: &Match) -> Result<String, String> {
     let value = m.value("w");
-    Err(match m.constants.replaceable(value) {
-        Some(input) => Reject::Refuse(format!(
+    match m.constants.replaceable(value) {
+        Some(input) => Ok(format!(
             "its weight `{input}` is a graph input with a default: a caller may replace it \
              (export with keep_initializers_as_inputs=False)"
         )),
-        None => Reject::Miss(format!("`{value}` is no graph input with a default")),
-    })
+        None => Err(format!("`{value}` is no graph input with a default")),
+    }
 }
