@@ -258,6 +258,78 @@ fn functions_are_put_in_place() {
     assert_eq!(floats(&outputs[0].1), [half(1.0) - 1.0, half(-3.0) + 3.0]);
 }
 
+/// Calls of one name or of none, calls in branches, and names that the file has already.
+#[test]
+fn functions_called_twice_keep_their_values_apart() {
+    // f(x) = (x + 1)², and by way of a branch for `b`: f(x) or -x.
+    let functions = r#"
+        <domain: "local", opset_import: ["" : 17]>
+        f (a) => (b) {
+          one = Constant <value = float[1] {1.0}> ()
+          c = Add(a, one)
+          b = Mul(c, c)
+        }"#;
+    let f = |x: f64| (x + 1.0) * (x + 1.0);
+    for nodes in [
+        "[call] h = local.f (x) [call] y = local.f (h)",
+        "h = local.f (x) y = local.f (h)",
+        "[h] h = local.f (x) [\"h/c\"] y = local.f (h)",
+    ] {
+        for taken in ["call/c", "h/c", "y/c", "other"] {
+            let text = format!(
+                r#"<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+                g (float[2] x) => (float[2] y, float[2] "{taken}") {{
+                  "{taken}" = Neg(x) {nodes}
+                }} {functions}"#
+            );
+            let x = floats_array(&[2], &[1.0, -3.0]);
+            let outputs =
+                session(parse_model(&text).unwrap()).run(&Arrays::from([("x".into(), x)])).unwrap();
+            assert_eq!(floats(&outputs[0].1), [f(f(1.0)), f(f(-3.0))], "{nodes}, {taken}");
+            assert_eq!(floats(&outputs[1].1), [-1.0, 3.0], "{nodes}, {taken}");
+        }
+    }
+    let text = format!(
+        r#"<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+        g (bool d, float[2] x) => (float[2] y) {{
+          n = Not(d)
+          h = If (n) <then_branch = t () => (float[2] r) {{ r = local.f (x) }},
+                      else_branch = e () => (float[2] r) {{ s = local.f (x) r = local.f (s) }}>
+          y = local.f (h)
+        }} {functions}"#
+    );
+    let mut session = session(parse_model(&text).unwrap());
+    for (d, expected) in [(true, f(f(f(1.0)))), (false, f(f(1.0)))] {
+        let d = Array::Bool(ArrayD::from_elem(IxDyn(&[]), d));
+        let x = floats_array(&[2], &[1.0, 1.0]);
+        let outputs = session.run(&Arrays::from([("d".into(), d), ("x".into(), x)])).unwrap();
+        assert_eq!(floats(&outputs[0].1), [expected; 2]);
+    }
+}
+
+#[test]
+fn values_made_twice_are_refused() {
+    let refused = |nodes: &str, stored: &str| {
+        let text = format!(
+            "<ir_version: 8, opset_import: [\"\" : 17]>
+             g (float[2] x) => (float[2] y) <{stored}> {{ {nodes} }}"
+        );
+        let inputs = Arrays::from([("x".into(), floats_array(&[2], &[1.0, 2.0]))]);
+        let session = Session::new(parse_model(&text).unwrap(), &Options::default());
+        session.and_then(|mut s| s.run(&inputs)).unwrap_err().to_string()
+    };
+    for (nodes, stored) in [
+        ("h = Neg(x) h = Exp(x) y = Neg(h)", ""),
+        ("h = Neg(x) x = Exp(h) y = Neg(x)", ""),
+        ("h = Neg(x) y = Neg(h)", "float[2] h = {1.0, 2.0}"),
+        ("h = Constant <value = float[1] {1.0}> () h = Neg(x) y = Neg(h)", ""),
+        ("y = Neg(h)", "float[2] h = {1.0, 2.0}, float[2] h = {3.0, 4.0}"),
+    ] {
+        let error = refused(nodes, stored);
+        assert!(error.contains("twice"), "{nodes}: {error}");
+    }
+}
+
 #[test]
 fn functions_keep_their_opset() {
     // Up to opset 12, Softmax is over all axes from the given one on; since 13, over that one.

@@ -9,7 +9,10 @@ use crate::{
     },
     runtime::tensor,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 use tract_hir::internal::{Tensor, TractError, TractResult, tensor0, tensor1};
 
 /// Attributes that name an element type.
@@ -43,7 +46,8 @@ pub(super) fn take(graph: &mut GraphProto) -> Result<HashMap<String, Stored>> {
 
 fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Result<()> {
     for initializer in std::mem::take(&mut graph.initializer) {
-        stored.insert(initializer.name().to_owned(), Stored::File(Box::new(initializer)));
+        let name = initializer.name().to_owned();
+        put(stored, name, Stored::File(Box::new(initializer)))?;
     }
     graph.input.iter_mut().chain(&mut graph.output).for_each(widen_value);
     let mut nodes = Vec::with_capacity(graph.node.len());
@@ -52,9 +56,7 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Re
             take_from(nested, stored)?;
         }
         match (constant(&mut node)?, node.output.first()) {
-            (Some(value), Some(name)) => {
-                stored.insert(name.clone(), value);
-            }
+            (Some(value), Some(name)) => put(stored, name.clone(), value)?,
             _ => {
                 widen_attributes(&mut node)?;
                 nodes.push(node);
@@ -63,6 +65,16 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Re
     }
     graph.node = nodes;
     Ok(())
+}
+
+fn put(stored: &mut HashMap<String, Stored>, name: String, value: Stored) -> Result<()> {
+    match stored.entry(name) {
+        Entry::Occupied(entry) => Err(super::made_twice(entry.key())),
+        Entry::Vacant(entry) => {
+            entry.insert(value);
+            Ok(())
+        }
+    }
 }
 
 /// The value of a `Constant` node; `None` for other nodes.
