@@ -9,6 +9,7 @@
 
 mod bitlinear;
 mod composite;
+mod guard;
 mod lower;
 mod mend;
 mod recipes;
@@ -17,6 +18,7 @@ mod tensor;
 mod threads;
 mod walk;
 
+pub use guard::quiet_panics;
 pub use session::{Dim, Options, Session, Step, Value};
 
 use std::sync::LazyLock;

@@ -1,6 +1,7 @@
 //! Running a model: named arrays in, named arrays out.
 
 use super::{
+    guard::guarded,
     lower::{self, Lowered},
     tensor,
     walk::{Feed, chain, walk},
@@ -18,7 +19,6 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 use tract_hir::internal::*;
@@ -268,11 +268,14 @@ impl Session {
                 return unfit(format!("axis {axis} has size {size}, and the model takes {fixed}"));
             }
         }
-        let tensor = tensor::from_array(array);
         let decides = self.lowered.decisions.contains(&value.name);
-        let decision = decides.then(|| tensor.cast_to_scalar::<bool>().ok()).flatten();
-        let datum_type = tensor.datum_type();
-        Ok(Input { name: value.name.clone(), datum_type, shape: shape.to_vec(), decision })
+        let decision = || tensor::from_array(array).cast_to_scalar::<bool>().ok();
+        Ok(Input {
+            name: value.name.clone(),
+            datum_type: tensor::array_type(array),
+            shape: shape.to_vec(),
+            decision: decides.then(decision).flatten(),
+        })
     }
 
     /// The error, with what is odd about the inputs as the hint: a dimension of one name that has two
@@ -323,19 +326,6 @@ fn executor(threads: usize) -> Executor {
         0 | 1 => Executor::SingleThread,
         _ => Executor::multithread_with_name(threads, "bitonnx"),
     }
-}
-
-/// Runs what calls tract: a panic in there becomes an error.
-fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Error::new(
-            "the model can't be run",
-            format!("tract panicked: {}", message.unwrap_or("it did not say why")),
-            "check the model with onnx.checker; if it is valid, report it to bitonnx",
-        ))
-    })
 }
 
 fn failed(what: &str, e: &TractError) -> Error {
