@@ -390,6 +390,45 @@ fn shapes_may_change_between_runs() {
     }
 }
 
+/// A cache that grows by what each run gives: in one session, and each time in a new one. One model's
+/// cache can be left open in a plan, the other's can't.
+#[test]
+fn a_growing_cache_gives_what_a_new_session_gives() {
+    for (fixture, past) in [("gpt2-kv-optimum", [1, 4, 0, 16]), ("llama-genai-fp32", [1, 2, 0, 16])]
+    {
+        let model = || proto::load(&fixture_path(fixture)).unwrap();
+        let mut kept = session(model());
+        let named = |word: &str| {
+            let names = kept.inputs().iter().map(|v| v.name.clone());
+            names.filter(|name| name.contains(word)).collect::<Vec<_>>()
+        };
+        let (caches, positions) = (named("past_key_values"), named("position_ids"));
+        let empty = floats_array(&past, &[]);
+        let mut cache: Arrays = caches.iter().map(|name| (name.clone(), empty.clone())).collect();
+        let mut length = 0;
+        for new in [3usize, 1, 1, 1, 1, 2, 1] {
+            let row = |from: usize, count: usize| {
+                let numbers = (from..from + count).map(|i| i as i64).collect();
+                Array::I64(ArrayD::from_shape_vec(IxDyn(&[1, count]), numbers).unwrap())
+            };
+            let mut inputs = cache.clone();
+            inputs.insert("input_ids".into(), row(length + 7, new));
+            let mask = Array::I64(ArrayD::ones(IxDyn(&[1, length + new])));
+            inputs.insert("attention_mask".into(), mask);
+            inputs.extend(positions.iter().map(|name| (name.clone(), row(length, new))));
+            let outputs = kept.run(&inputs).unwrap();
+            let fresh = session(model()).run(&inputs).unwrap();
+            for ((name, kept), (_, fresh)) in outputs.iter().zip(&fresh) {
+                let far = relative(fresh, kept);
+                assert!(far < 1e-5, "{fixture}, {name} after {length} + {new}: {far}");
+            }
+            length += new;
+            let presents = outputs.into_iter().filter(|(name, _)| name.starts_with("present"));
+            cache = presents.map(|(n, a)| (n.replace("present", "past_key_values"), a)).collect();
+        }
+    }
+}
+
 #[test]
 fn bfloat16_is_computed_in_f32() {
     let mut model = parse_model(
@@ -529,6 +568,10 @@ fn session(model: ModelProto) -> Session {
 /// The only output of a model whose only input is `x`.
 fn run_one(model: ModelProto, x: Array) -> Array {
     session(model).run(&Arrays::from([("x".into(), x)])).unwrap().remove(0).1
+}
+
+fn fixture_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).join("model.onnx")
 }
 
 fn files(folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {

@@ -227,10 +227,11 @@ fn additive(
     Ok(wire_with_rank_broadcast(name, model, Iff, &[mask, seen, hidden])?[0])
 }
 
-/// `Cast`, to 64-bit integers as such. tract makes its symbolic ones of them, which several of its
-/// operators do not take; here no shape is symbolic.
+/// `Cast`, to 64-bit integers as such where no shape is open. tract makes its symbolic ones of them,
+/// which open shapes need and several of its operators do not take.
 fn cast_to(context: &ParsingContext, node: &NodeProto) -> Built {
-    if node.get_attr::<DatumType>("to")? == DatumType::I64 {
+    let closed = context.template.symbols.all_symbols().is_empty();
+    if closed && node.get_attr::<DatumType>("to")? == DatumType::I64 {
         return Ok((Box::new(cast(DatumType::I64)), vec![]));
     }
     stock(context, node)

@@ -12,6 +12,8 @@ mod composite;
 mod guard;
 mod lower;
 mod mend;
+mod packed;
+mod plans;
 mod recipes;
 mod session;
 mod tensor;

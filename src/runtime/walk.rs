@@ -43,8 +43,12 @@ pub(super) struct Feed<'f> {
     pub decision: Option<bool>,
 }
 
-/// The model as tract's, for these inputs.
-pub(super) fn walk(lowered: &Lowered, feeds: Vec<Feed>) -> Result<InferenceModel> {
+/// The model as tract's, for these inputs. Their shapes may use the symbols of this scope.
+pub(super) fn walk(
+    lowered: &Lowered,
+    feeds: Vec<Feed>,
+    symbols: SymbolScope,
+) -> Result<InferenceModel> {
     let proto = pb::ModelProto::default();
     let context = ParsingContext {
         onnx_operator_set_version: lowered.opset,
@@ -52,7 +56,7 @@ pub(super) fn walk(lowered: &Lowered, feeds: Vec<Feed>) -> Result<InferenceModel
         model: &proto,
         parent_graphs: vec![],
         model_dir: None,
-        template: InferenceModel::default(),
+        template: InferenceModel { symbols, ..InferenceModel::default() },
     };
     let mut walk = Walk::new(context, lowered);
     for feed in feeds {
