@@ -258,6 +258,78 @@ fn functions_are_put_in_place() {
     assert_eq!(floats(&outputs[0].1), [half(1.0) - 1.0, half(-3.0) + 3.0]);
 }
 
+/// Calls of one name or of none, calls in branches, and names that the file has already.
+#[test]
+fn functions_called_twice_keep_their_values_apart() {
+    // f(x) = (x + 1)², and by way of a branch for `b`: f(x) or -x.
+    let functions = r#"
+        <domain: "local", opset_import: ["" : 17]>
+        f (a) => (b) {
+          one = Constant <value = float[1] {1.0}> ()
+          c = Add(a, one)
+          b = Mul(c, c)
+        }"#;
+    let f = |x: f64| (x + 1.0) * (x + 1.0);
+    for nodes in [
+        "[call] h = local.f (x) [call] y = local.f (h)",
+        "h = local.f (x) y = local.f (h)",
+        "[h] h = local.f (x) [\"h/c\"] y = local.f (h)",
+    ] {
+        for taken in ["call/c", "h/c", "y/c", "other"] {
+            let text = format!(
+                r#"<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+                g (float[2] x) => (float[2] y, float[2] "{taken}") {{
+                  "{taken}" = Neg(x) {nodes}
+                }} {functions}"#
+            );
+            let x = floats_array(&[2], &[1.0, -3.0]);
+            let outputs =
+                session(parse_model(&text).unwrap()).run(&Arrays::from([("x".into(), x)])).unwrap();
+            assert_eq!(floats(&outputs[0].1), [f(f(1.0)), f(f(-3.0))], "{nodes}, {taken}");
+            assert_eq!(floats(&outputs[1].1), [-1.0, 3.0], "{nodes}, {taken}");
+        }
+    }
+    let text = format!(
+        r#"<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+        g (bool d, float[2] x) => (float[2] y) {{
+          n = Not(d)
+          h = If (n) <then_branch = t () => (float[2] r) {{ r = local.f (x) }},
+                      else_branch = e () => (float[2] r) {{ s = local.f (x) r = local.f (s) }}>
+          y = local.f (h)
+        }} {functions}"#
+    );
+    let mut session = session(parse_model(&text).unwrap());
+    for (d, expected) in [(true, f(f(f(1.0)))), (false, f(f(1.0)))] {
+        let d = Array::Bool(ArrayD::from_elem(IxDyn(&[]), d));
+        let x = floats_array(&[2], &[1.0, 1.0]);
+        let outputs = session.run(&Arrays::from([("d".into(), d), ("x".into(), x)])).unwrap();
+        assert_eq!(floats(&outputs[0].1), [expected; 2]);
+    }
+}
+
+#[test]
+fn values_made_twice_are_refused() {
+    let refused = |nodes: &str, stored: &str| {
+        let text = format!(
+            "<ir_version: 8, opset_import: [\"\" : 17]>
+             g (float[2] x) => (float[2] y) <{stored}> {{ {nodes} }}"
+        );
+        let inputs = Arrays::from([("x".into(), floats_array(&[2], &[1.0, 2.0]))]);
+        let session = Session::new(parse_model(&text).unwrap(), &Options::default());
+        session.and_then(|mut s| s.run(&inputs)).unwrap_err().to_string()
+    };
+    for (nodes, stored) in [
+        ("h = Neg(x) h = Exp(x) y = Neg(h)", ""),
+        ("h = Neg(x) x = Exp(h) y = Neg(x)", ""),
+        ("h = Neg(x) y = Neg(h)", "float[2] h = {1.0, 2.0}"),
+        ("h = Constant <value = float[1] {1.0}> () h = Neg(x) y = Neg(h)", ""),
+        ("y = Neg(h)", "float[2] h = {1.0, 2.0}, float[2] h = {3.0, 4.0}"),
+    ] {
+        let error = refused(nodes, stored);
+        assert!(error.contains("twice"), "{nodes}: {error}");
+    }
+}
+
 #[test]
 fn functions_keep_their_opset() {
     // Up to opset 12, Softmax is over all axes from the given one on; since 13, over that one.
@@ -315,6 +387,45 @@ fn shapes_may_change_between_runs() {
         let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
         let outputs = session.run(&Arrays::from([("x".into(), floats_array(&[n], &x))])).unwrap();
         assert_eq!(outputs[0].1, floats_array(&[2 * n], &[x.clone(), x].concat()));
+    }
+}
+
+/// A cache that grows by what each run gives: in one session, and each time in a new one. One model's
+/// cache can be left open in a plan, the other's can't.
+#[test]
+fn a_growing_cache_gives_what_a_new_session_gives() {
+    for (fixture, past) in [("gpt2-kv-optimum", [1, 4, 0, 16]), ("llama-genai-fp32", [1, 2, 0, 16])]
+    {
+        let model = || proto::load(&fixture_path(fixture)).unwrap();
+        let mut kept = session(model());
+        let named = |word: &str| {
+            let names = kept.inputs().iter().map(|v| v.name.clone());
+            names.filter(|name| name.contains(word)).collect::<Vec<_>>()
+        };
+        let (caches, positions) = (named("past_key_values"), named("position_ids"));
+        let empty = floats_array(&past, &[]);
+        let mut cache: Arrays = caches.iter().map(|name| (name.clone(), empty.clone())).collect();
+        let mut length = 0;
+        for new in [3usize, 1, 1, 1, 1, 2, 1] {
+            let row = |from: usize, count: usize| {
+                let numbers = (from..from + count).map(|i| i as i64).collect();
+                Array::I64(ArrayD::from_shape_vec(IxDyn(&[1, count]), numbers).unwrap())
+            };
+            let mut inputs = cache.clone();
+            inputs.insert("input_ids".into(), row(length + 7, new));
+            let mask = Array::I64(ArrayD::ones(IxDyn(&[1, length + new])));
+            inputs.insert("attention_mask".into(), mask);
+            inputs.extend(positions.iter().map(|name| (name.clone(), row(length, new))));
+            let outputs = kept.run(&inputs).unwrap();
+            let fresh = session(model()).run(&inputs).unwrap();
+            for ((name, kept), (_, fresh)) in outputs.iter().zip(&fresh) {
+                let far = relative(fresh, kept);
+                assert!(far < 1e-5, "{fixture}, {name} after {length} + {new}: {far}");
+            }
+            length += new;
+            let presents = outputs.into_iter().filter(|(name, _)| name.starts_with("present"));
+            cache = presents.map(|(n, a)| (n.replace("present", "past_key_values"), a)).collect();
+        }
     }
 }
 
@@ -457,6 +568,10 @@ fn session(model: ModelProto) -> Session {
 /// The only output of a model whose only input is `x`.
 fn run_one(model: ModelProto, x: Array) -> Array {
     session(model).run(&Arrays::from([("x".into(), x)])).unwrap().remove(0).1
+}
+
+fn fixture_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).join("model.onnx")
 }
 
 fn files(folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {

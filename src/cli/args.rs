@@ -223,7 +223,7 @@ pub struct Run {
     /// The ONNX file
     pub model: PathBuf,
     /// Take the inputs from a numpy file: arrays named as the graph's inputs
-    #[arg(long, value_name = "FILE.npz", required_unless_present = "random")]
+    #[arg(long, value_name = "FILE.npz")]
     pub input: Option<PathBuf>,
     /// Make inputs up: token ids within the vocabulary, masks of ones, normal floats
     #[arg(long, conflicts_with = "input")]
@@ -234,6 +234,9 @@ pub struct Run {
     /// The size of a dimension, for --random: by its name, or as INPUT.AXIS
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dimension, conflicts_with = "input")]
     pub dims: Vec<(String, usize)>,
+    /// The graph input `lambda` of a QAT variant: 0 computes in full precision, 1 quantised
+    #[arg(long, value_name = "F", value_parser = blend)]
+    pub lambda: Option<f32>,
     /// Write the outputs to a numpy file
     #[arg(long, value_name = "FILE.npz")]
     pub output: Option<PathBuf>,
@@ -252,6 +255,11 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
     let (name, size) = text.rsplit_once('=').ok_or("it should read NAME=SIZE")?;
     let size = size.trim().parse().map_err(|_| format!("{size:?} is not a size"))?;
     Ok((name.trim().to_owned(), size))
+}
+
+fn blend(text: &str) -> Result<f32, String> {
+    let lambda = text.parse().ok().filter(|lambda| (0.0..=1.0).contains(lambda));
+    lambda.ok_or_else(|| format!("{text:?} is not a number from 0 to 1"))
 }
 
 #[derive(Debug, clap::Args)]

@@ -39,6 +39,8 @@ pub enum Exit {
 pub enum Failure {
     /// Something to tell the user.
     Error(Error),
+    /// The same, where the arguments are to blame.
+    Usage(Error),
     /// Stdout takes no more.
     Output(io::Error),
 }

@@ -49,6 +49,11 @@ impl Limits {
         let given = model.graph.iter().flat_map(|g| &g.initializer).map(|t| t.name().to_owned());
         Limits { rows, given: given.collect() }
     }
+
+    /// Whether the model has a value for an input, which may thus be left out.
+    pub fn stored(&self, input: &str) -> bool {
+        self.given.contains(input)
+    }
 }
 
 /// The output and input of a node that changes no value's meaning.
@@ -72,15 +77,14 @@ fn lookups(node: &NodeProto) -> Vec<(&str, &str)> {
     pairs.iter().filter_map(|&(table, index)| Some((input(table)?, input(index)?))).collect()
 }
 
-/// An array for each input that the model has no value for.
+/// An array for each of these inputs.
 pub fn inputs(
-    values: &[Value],
+    wanted: &[&Value],
     limits: &Limits,
     dims: &[(String, usize)],
     seed: u64,
 ) -> Result<BTreeMap<String, Array>> {
-    let wanted: Vec<&Value> = values.iter().filter(|v| !limits.given.contains(&v.name)).collect();
-    let shapes = shapes(&wanted, dims)?;
+    let shapes = shapes(wanted, dims)?;
     // Where a mask is longer than the positions, what comes before them is the past.
     let longest = |word: &str| {
         let named = wanted.iter().zip(&shapes).filter(|(v, _)| v.name.contains(word));
@@ -136,7 +140,7 @@ fn shapes(values: &[&Value], dims: &[(String, usize)]) -> Result<Vec<Vec<usize>>
             ));
         }
     }
-    let known: BTreeSet<String> = values.iter().flat_map(|v| names(v)).collect();
+    let known = open(values);
     if let Some(unknown) = sizes.keys().find(|name| !known.contains(**name)) {
         return Err(Error::new(
             format!("--dim {unknown} is of no use"),
@@ -182,6 +186,11 @@ fn shape(value: &Value, sizes: &BTreeMap<&str, usize>) -> Result<Vec<usize>> {
     Ok(dims.iter().enumerate().map(size).collect())
 }
 
+/// The names of what the shapes of these values leave open.
+pub fn open(values: &[&Value]) -> BTreeSet<String> {
+    values.iter().flat_map(|v| names(v)).collect()
+}
+
 /// The names of what a value's shape leaves open.
 fn names(value: &Value) -> Vec<String> {
     let dims = value.dims.iter().flatten().enumerate();
@@ -205,7 +214,8 @@ fn position(value: &Value, axis: usize) -> String {
     format!("{}.{axis}", value.name)
 }
 
-fn example(name: &str) -> usize {
+/// A size that a dimension of this name may have.
+pub fn example(name: &str) -> usize {
     if name.contains("batch") {
         1
     } else if name.contains("past") {

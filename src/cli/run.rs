@@ -14,13 +14,17 @@ use bitonnx::{
     Error, Result,
     npz::{self, Array},
     proto,
-    runtime::{Options, Session},
+    runtime::{self, Options, Session},
 };
+use ndarray::arr0;
 use serde::Serialize;
 use std::{
+    collections::BTreeMap,
     num::NonZeroUsize,
     time::{Duration, Instant},
 };
+
+type Arrays = BTreeMap<String, Array>;
 
 /// What `run` prints.
 #[derive(Debug, Serialize)]
@@ -67,10 +71,7 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
     let named = |e: Error| in_file(&args.model, &e);
     let options = Options { threads: args.threads };
     let (mut session, building) = timed(|| Session::new(model, &options)).map_err(named)?;
-    let inputs = match given {
-        Some(inputs) => inputs,
-        None => random::inputs(session.inputs(), &limits, &args.dims, args.seed).map_err(named)?,
-    };
+    let inputs = inputs(args, given, session.inputs(), &limits)?;
     let ((), planning) = timed(|| session.prepare(&inputs)).map_err(named)?;
     let (outputs, first) = timed(|| session.run(&inputs)).map_err(named)?;
     let mut times = Vec::new();
@@ -101,6 +102,75 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
         print(&outcome, console)?;
     }
     Ok(Exit::Done)
+}
+
+/// The graph input that blends a QAT variant from full precision (0) to quantised (1).
+const LAMBDA: &str = "lambda";
+
+/// The inputs that the arguments ask for, by name.
+fn inputs(
+    args: &Run,
+    given: Option<Arrays>,
+    values: &[runtime::Value],
+    limits: &random::Limits,
+) -> Result<Arrays, Failure> {
+    let named = |e: Error| in_file(&args.model, &e);
+    let needed: Vec<&runtime::Value> = values.iter().filter(|v| !limits.stored(&v.name)).collect();
+    let (lambda, others): (Vec<_>, Vec<_>) = needed.into_iter().partition(|v| is_lambda(v));
+    let mut inputs = match given {
+        Some(inputs) => inputs,
+        None if args.random => {
+            random::inputs(&others, limits, &args.dims, args.seed).map_err(named)?
+        }
+        None if others.is_empty() => Arrays::new(),
+        None => return Err(Failure::Usage(named(without_inputs(&others)))),
+    };
+    if let Some(lambda) = args.lambda {
+        if values.iter().all(|value| value.name != LAMBDA) {
+            return Err(named(without_lambda(values)).into());
+        }
+        inputs.insert(LAMBDA.into(), Array::F32(arr0(lambda).into_dyn()));
+    }
+    if !lambda.is_empty() && !inputs.contains_key(LAMBDA) {
+        return Err(named(missing_lambda()).into());
+    }
+    Ok(inputs)
+}
+
+/// Whether a value is the input `lambda` of a QAT variant: one f32.
+fn is_lambda(value: &runtime::Value) -> bool {
+    let scalar = value.dims.as_ref().is_none_or(|dims| dims.is_empty());
+    value.name == LAMBDA && value.dtype == "float32" && scalar
+}
+
+fn without_inputs(values: &[&runtime::Value]) -> Error {
+    let listed: Vec<String> = values.iter().map(|v| format!("`{}` {v}", v.name)).collect();
+    let mut random = String::from("--random");
+    for dim in random::open(values) {
+        random.push_str(&format!(" --dim '{dim}={}'", random::example(&dim)));
+    }
+    Error::new(
+        "neither --input nor --random is given",
+        format!("the model takes {}", listed.join(", ")),
+        format!("{random}; or --input FILE.npz, with arrays of these names"),
+    )
+}
+
+fn without_lambda(values: &[runtime::Value]) -> Error {
+    let names: Vec<String> = values.iter().map(|v| format!("`{}`", v.name)).collect();
+    Error::new(
+        "--lambda is of no use",
+        format!("the model has no input `{LAMBDA}`; its inputs are {}", names.join(", ")),
+        "leave it out, or run a QAT variant",
+    )
+}
+
+fn missing_lambda() -> Error {
+    Error::new(
+        format!("input `{LAMBDA}` is missing"),
+        "the model blends from full precision (0) to quantised (1), and needs to be told how far",
+        format!("--lambda 1, or an array `{LAMBDA}` in --input FILE.npz"),
+    )
 }
 
 fn check_output(args: &Run) -> Result<()> {

@@ -6,7 +6,7 @@
 //!
 //! Codes and scale are constants, and become attributes of the operator: tract sees one input.
 
-use super::threads;
+use super::{packed, threads};
 use crate::kernels::{Activations, Element, Kernel, Product, Weights};
 use half::f16;
 use std::fmt;
@@ -96,7 +96,8 @@ impl Expansion for Declared {
             "BitLinear `{prefix}`: {} scales for {n} outputs",
             scale.len()
         );
-        let op = BitLinear { n, k: self.k, eps: self.eps.to_bits(), codes, scale, bias: None };
+        let terms = Terms { n, k: self.k, eps: self.eps.to_bits(), scale, bias: None };
+        let op = BitLinear { terms, codes };
         model.wire_node(prefix, op, &inputs[..1])
     }
 }
@@ -104,14 +105,49 @@ impl Expansion for Declared {
 /// `y = BitLinear(x) + bias`, x `[..., k]`, y `[..., n]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct BitLinear {
+    terms: Terms,
+    codes: Arc<Tensor>,
+}
+
+/// All of a BitLinear but its codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Terms {
     n: usize,
     k: usize,
     /// The bits of an f32.
     eps: u32,
-    codes: Arc<Tensor>,
     scale: Arc<Tensor>,
     /// Of x's type, `n` elements.
     bias: Option<Arc<Tensor>>,
+}
+
+impl Terms {
+    fn info(&self) -> String {
+        let bias = if self.bias.is_some() { ", bias" } else { "" };
+        format!("n: {}, k: {}{bias}", self.n, self.k)
+    }
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let [x] = inputs else { bail!("BitLinear takes one input, not {}", inputs.len()) };
+        let floats = [DatumType::F32, DatumType::F16];
+        let (datum_type, k) = (x.datum_type, self.k);
+        ensure!(floats.contains(&datum_type), "BitLinear on {datum_type:?}; it takes f32 and f16");
+        ensure!(
+            x.shape.last() == Some(&k.to_dim()),
+            "BitLinear: X is {x:?}, its last axis is not {k}"
+        );
+        let mut shape = x.shape.clone();
+        shape.set(x.rank() - 1, self.n.to_dim());
+        Ok(tvec!(datum_type.fact(shape)))
+    }
+
+    fn cost(&self, inputs: &[&TypedFact]) -> TVec<(Cost, TDim)> {
+        let rows: TDim = inputs[0].shape.iter().rev().skip(1).product();
+        tvec!(
+            (Cost::FMA(i8::datum_type()), rows * self.n * self.k),
+            (Cost::Params(u8::datum_type()), (self.n * self.k.div_ceil(4)).to_dim())
+        )
+    }
 }
 
 impl Op for BitLinear {
@@ -120,8 +156,7 @@ impl Op for BitLinear {
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        let bias = if self.bias.is_some() { ", bias" } else { "" };
-        Ok(vec![format!("n: {}, k: {}{bias}", self.n, self.k)])
+        Ok(vec![self.terms.info()])
     }
 
     fn validation(&self) -> Validation {
@@ -141,7 +176,7 @@ impl EvalOp for BitLinear {
 
 impl TypedOp for BitLinear {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        output_facts(self.n, self.k, inputs)
+        self.terms.output_facts(inputs)
     }
 
     fn axes_mapping(&self, inputs: &[&TypedFact], _: &[&TypedFact]) -> TractResult<AxesMapping> {
@@ -150,11 +185,7 @@ impl TypedOp for BitLinear {
     }
 
     fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
-        let rows: TDim = inputs[0].shape.iter().rev().skip(1).product();
-        Ok(tvec!(
-            (Cost::FMA(i8::datum_type()), rows * self.n * self.k),
-            (Cost::Params(u8::datum_type()), self.codes.len().to_dim())
-        ))
+        Ok(self.terms.cost(inputs))
     }
 
     /// Takes in a constant bias that alone reads the product.
@@ -163,16 +194,18 @@ impl TypedOp for BitLinear {
         model: &TypedModel,
         node: &TypedNode,
     ) -> TractResult<Option<TypedModelPatch>> {
-        rule_if!(self.bias.is_none() && !model.outputs.contains(&node.id.into()));
+        rule_if!(self.terms.bias.is_none() && !model.outputs.contains(&node.id.into()));
         rule_if_some!(add = model.single_succ(node.id)?);
         rule_if!(add.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<math::Add>()));
         rule_if_some!(other = add.inputs.iter().find(|i| i.node != node.id));
         rule_if_some!(bias = model.outlet_fact(*other)?.konst.clone());
         let fact = model.outlet_fact(node.id.into())?;
-        let along_last = bias.shape().last() == Some(&self.n) && bias.len() == self.n;
+        let n = self.terms.n;
+        let along_last = bias.shape().last() == Some(&n) && bias.len() == n;
         let same_type = bias.datum_type() == fact.datum_type;
         rule_if!(along_last && same_type && bias.rank() <= fact.rank());
-        let fused = BitLinear { bias: Some(bias), ..self.clone() };
+        let terms = Terms { bias: Some(bias), ..self.terms.clone() };
+        let fused = BitLinear { terms, codes: self.codes.clone() };
         TypedModelPatch::fuse_with_next(model, node, fused).map(Some)
     }
 
@@ -191,17 +224,16 @@ impl TypedOp for BitLinear {
 /// [`BitLinear`] with its weights in the kernels' layout.
 #[derive(Clone)]
 struct Packed {
-    declared: BitLinear,
+    terms: Terms,
     kernel: Kernel,
     weights: Arc<Weights>,
 }
 
 impl Packed {
     fn new(declared: &BitLinear) -> TractResult<Packed> {
-        let codes = declared.codes.try_as_plain_ram()?;
-        let weights = Weights::pack(codes.as_slice()?, declared.n, declared.k)?;
-        let kernel = Kernel::from_env()?;
-        Ok(Packed { declared: declared.clone(), kernel, weights: Arc::new(weights) })
+        let (terms, codes) = (declared.terms.clone(), declared.codes.try_as_plain_ram()?);
+        let weights = packed::ternary(codes.as_slice()?, terms.n, terms.k)?;
+        Ok(Packed { terms, kernel: Kernel::from_env()?, weights })
     }
 
     fn run(&self, scratch: &mut Scratch, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
@@ -218,7 +250,7 @@ impl Packed {
         scratch: &mut Scratch,
         x: &Tensor,
     ) -> TractResult<TVec<TValue>> {
-        let BitLinear { n, k, eps, scale, bias, .. } = &self.declared;
+        let Terms { n, k, eps, scale, bias } = &self.terms;
         let mut shape: TVec<usize> = x.shape().into();
         *shape.last_mut().context("BitLinear on a scalar")? = *n;
         let mut y = Tensor::zero_dt(T::datum_type(), &shape)?;
@@ -261,13 +293,15 @@ const OPERATIONS_PER_ELEMENT: usize = 64;
 
 impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Packed({:?}, {:?})", self.declared, self.kernel)
+        write!(f, "Packed({:?}, {:?})", self.terms, self.kernel)
     }
 }
 
 impl PartialEq for Packed {
     fn eq(&self, other: &Self) -> bool {
-        self.declared == other.declared && self.kernel.name() == other.kernel.name()
+        self.terms == other.terms
+            && Arc::ptr_eq(&self.weights, &other.weights)
+            && self.kernel.name() == other.kernel.name()
     }
 }
 
@@ -279,9 +313,7 @@ impl Op for Packed {
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        let mut info = self.declared.info()?;
-        info.push(format!("kernel: {}", self.kernel.name()));
-        Ok(info)
+        Ok(vec![self.terms.info(), format!("kernel: {}", self.kernel.name())])
     }
 
     op_as_typed_op!();
@@ -297,11 +329,11 @@ impl EvalOp for Packed {
 
 impl TypedOp for Packed {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        output_facts(self.declared.n, self.declared.k, inputs)
+        self.terms.output_facts(inputs)
     }
 
     fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
-        self.declared.cost(inputs)
+        Ok(self.terms.cost(inputs))
     }
 
     as_op!();
@@ -339,18 +371,4 @@ impl OpState for Scratch {
     fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
         Ok(())
     }
-}
-
-fn output_facts(n: usize, k: usize, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-    let [x] = inputs else { bail!("BitLinear takes one input, not {}", inputs.len()) };
-    let floats = [DatumType::F32, DatumType::F16];
-    ensure!(
-        floats.contains(&x.datum_type),
-        "BitLinear on {:?}; it takes f32 and f16",
-        x.datum_type
-    );
-    ensure!(x.shape.last() == Some(&k.to_dim()), "BitLinear: X is {x:?}, its last axis is not {k}");
-    let mut shape = x.shape.clone();
-    shape.set(x.rank() - 1, n.to_dim());
-    Ok(tvec!(x.datum_type.fact(shape)))
 }

@@ -237,8 +237,8 @@ impl Composite {
             .collect();
         ensure!(graph.output.len() == self.outputs(), "one of its outputs is not supported");
         let lowered = Lowered { opset: OPSET, graph, stored, decisions: Default::default() };
-        let mut model =
-            walk(&lowered, feeds).map_err(|e| format_err!("{}: {}", e.what(), e.why()))?;
+        let mut model = walk(&lowered, feeds, SymbolScope::default())
+            .map_err(|e| format_err!("{}: {}", e.what(), e.why()))?;
         model.analyse(false)?;
         Ok(Some(model))
     }

@@ -8,7 +8,7 @@ mod functions;
 mod names;
 mod stored;
 
-pub(super) use names::{opset_of, unique};
+pub(super) use names::{Names, opset_of};
 pub(super) use stored::Stored;
 
 use crate::{
@@ -78,6 +78,15 @@ pub(super) fn tensor_type(value: &ValueInfoProto) -> Option<&proto::type_proto::
         proto::type_proto::Value::TensorType(tensor) => Some(tensor),
         _ => None,
     }
+}
+
+/// The error of a value that more than one node makes, or that is stored and made.
+pub(super) fn made_twice(value: &str) -> Error {
+    Error::new(
+        format!("value `{value}` can't be computed"),
+        "it is made twice: each value of a model has one node that makes it, or is stored",
+        "check the model with onnx.checker",
+    )
 }
 
 /// How errors call a node: its name, or where it has none, what it makes.

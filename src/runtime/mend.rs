@@ -29,6 +29,61 @@ fn stock(context: &ParsingContext, node: &NodeProto) -> Built {
     build(context, node)
 }
 
+/// tract's own operator for a node, wired in another way.
+fn rewired(context: &ParsingContext, node: &NodeProto, wiring: impl Wiring) -> Built {
+    let (op, captured) = stock(context, node)?;
+    match op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned() {
+        Some(inner) => Ok((expand(Rewired { inner, wiring }), captured)),
+        None => Ok((op, captured)),
+    }
+}
+
+/// What to wire around one of tract's operators.
+trait Wiring: std::fmt::Debug + Clone + Send + Sync + 'static {
+    /// Wires the operator, and what it needs before and after it.
+    fn wire(
+        &self,
+        inner: &dyn Expansion,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>>;
+}
+
+#[derive(Debug, Clone)]
+struct Rewired<W> {
+    inner: Box<dyn Expansion>,
+    wiring: W,
+}
+
+impl<W: Wiring> Expansion for Rewired<W> {
+    fn name(&self) -> StaticName {
+        self.inner.as_ref().name()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        self.inner.as_ref().nboutputs()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        self.inner.as_ref().rules(s, inputs, outputs)
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        self.wiring.wire(self.inner.as_ref(), prefix, model, inputs)
+    }
+}
+
 /// `alpha · op(A) · op(B) + beta · C` in any float type; tract multiplies by constants of f32.
 fn gemm(_: &ParsingContext, node: &NodeProto) -> Built {
     let gemm = Gemm {
@@ -113,41 +168,19 @@ fn scaled(
 /// The standard `Attention` with any mask: tract takes one of bools for numbers, and wants it as
 /// long as the queries and the keys.
 fn attention(context: &ParsingContext, node: &NodeProto) -> Built {
-    let (op, captured) = stock(context, node)?;
     let has = |index: usize| node.input.get(index).is_some_and(|i| !i.is_empty());
-    let inner = op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned();
-    match inner.filter(|_| has(3)) {
-        Some(inner) => Ok((expand(Masked { inner, past: has(4) }), captured)),
-        None => Ok((op, captured)),
-    }
+    if has(3) { rewired(context, node, Masked { past: has(4) }) } else { stock(context, node) }
 }
 
 #[derive(Debug, Clone)]
 struct Masked {
-    inner: Box<dyn Expansion>,
     past: bool,
 }
 
-impl Expansion for Masked {
-    fn name(&self) -> StaticName {
-        self.inner.as_ref().name()
-    }
-
-    fn nboutputs(&self) -> TractResult<usize> {
-        self.inner.as_ref().nboutputs()
-    }
-
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        s: &mut Solver<'r>,
-        inputs: &'p [TensorProxy],
-        outputs: &'p [TensorProxy],
-    ) -> InferenceResult {
-        self.inner.as_ref().rules(s, inputs, outputs)
-    }
-
+impl Wiring for Masked {
     fn wire(
         &self,
+        inner: &dyn Expansion,
         prefix: &str,
         model: &mut TypedModel,
         inputs: &[OutletId],
@@ -171,7 +204,7 @@ impl Expansion for Masked {
         shape[rank - 1] = keys;
         let full = MultiBroadcastTo { shape: shape.into() };
         inputs[3] = model.wire_node(format!("{prefix}.mask.full"), full, &inputs[3..4])?[0];
-        self.inner.as_ref().wire(prefix, model, &inputs)
+        inner.wire(prefix, model, &inputs)
     }
 }
 
@@ -194,91 +227,43 @@ fn additive(
     Ok(wire_with_rank_broadcast(name, model, Iff, &[mask, seen, hidden])?[0])
 }
 
-/// `Cast`, to 64-bit integers as such. tract makes its symbolic ones of them, which several of its
-/// operators do not take; here no shape is symbolic.
+/// `Cast`, to 64-bit integers as such where no shape is open. tract makes its symbolic ones of them,
+/// which open shapes need and several of its operators do not take.
 fn cast_to(context: &ParsingContext, node: &NodeProto) -> Built {
-    if node.get_attr::<DatumType>("to")? == DatumType::I64 {
-        return Ok((expand(ToI64), vec![]));
+    let closed = context.template.symbols.all_symbols().is_empty();
+    if closed && node.get_attr::<DatumType>("to")? == DatumType::I64 {
+        return Ok((Box::new(cast(DatumType::I64)), vec![]));
     }
     stock(context, node)
-}
-
-#[derive(Debug, Clone)]
-struct ToI64;
-
-impl Expansion for ToI64 {
-    fn name(&self) -> StaticName {
-        "Cast".into()
-    }
-
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        s: &mut Solver<'r>,
-        inputs: &'p [TensorProxy],
-        outputs: &'p [TensorProxy],
-    ) -> InferenceResult {
-        check_input_arity(inputs, 1)?;
-        check_output_arity(outputs, 1)?;
-        s.equals(&outputs[0].datum_type, DatumType::I64)?;
-        s.equals(&outputs[0].shape, &inputs[0].shape)
-    }
-
-    fn wire(
-        &self,
-        prefix: &str,
-        model: &mut TypedModel,
-        inputs: &[OutletId],
-    ) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, cast(DatumType::I64), inputs)
-    }
 }
 
 /// A sum or mean over every axis, accumulated in f64. A ternary weight's scale is one, and an error
 /// in it changes codes.
 fn reduce_all(context: &ParsingContext, node: &NodeProto) -> Built {
-    let (op, captured) = stock(context, node)?;
     let axes = node.input.get(1).is_some_and(|axes| !axes.is_empty());
     let axes = axes || node.attribute.iter().any(|a| a.name == "axes");
     let all = !axes && node.get_attr_opt::<i64>("noop_with_empty_axes")?.unwrap_or(0) == 0;
-    let inner = op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned();
-    match inner.filter(|_| all) {
-        Some(inner) => Ok((expand(Accurate { inner }), captured)),
-        None => Ok((op, captured)),
-    }
+    if all { rewired(context, node, Accurate) } else { stock(context, node) }
 }
 
 /// An operator of one input, computed in f64.
 #[derive(Debug, Clone)]
-struct Accurate {
-    inner: Box<dyn Expansion>,
-}
+struct Accurate;
 
-impl Expansion for Accurate {
-    fn name(&self) -> StaticName {
-        self.inner.as_ref().name()
-    }
-
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        s: &mut Solver<'r>,
-        inputs: &'p [TensorProxy],
-        outputs: &'p [TensorProxy],
-    ) -> InferenceResult {
-        self.inner.as_ref().rules(s, inputs, outputs)
-    }
-
+impl Wiring for Accurate {
     fn wire(
         &self,
+        inner: &dyn Expansion,
         prefix: &str,
         model: &mut TypedModel,
         inputs: &[OutletId],
     ) -> TractResult<TVec<OutletId>> {
         let datum_type = model.outlet_fact(inputs[0])?.datum_type;
         if datum_type != DatumType::F32 {
-            return self.inner.as_ref().wire(prefix, model, inputs);
+            return inner.wire(prefix, model, inputs);
         }
         let wide = model.wire_node(format!("{prefix}.wide"), cast(DatumType::F64), inputs)?;
-        let wide = self.inner.as_ref().wire(prefix, model, &wide)?;
+        let wide = inner.wire(prefix, model, &wide)?;
         model.wire_node(format!("{prefix}.narrow"), cast(datum_type), &wide)
     }
 }

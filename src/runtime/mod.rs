@@ -9,14 +9,18 @@
 
 mod bitlinear;
 mod composite;
+mod guard;
 mod lower;
 mod mend;
+mod packed;
+mod plans;
 mod recipes;
 mod session;
 mod tensor;
 mod threads;
 mod walk;
 
+pub use guard::quiet_panics;
 pub use session::{Dim, Options, Session, Step, Value};
 
 use std::sync::LazyLock;

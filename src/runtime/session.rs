@@ -1,9 +1,10 @@
 //! Running a model: named arrays in, named arrays out.
 
 use super::{
+    guard::guarded,
     lower::{self, Lowered},
+    plans::{Input, Plans, failed},
     tensor,
-    walk::{Feed, chain, walk},
 };
 use crate::{
     error::{Error, Result},
@@ -15,18 +16,13 @@ use crate::{
     },
 };
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     fmt,
     num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 use tract_hir::internal::*;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
-
-/// Plans that a session keeps, each for the shapes of one set of inputs: say, for a prompt and for a
-/// token. Each holds the model's dense weights in tract's own layout.
-const PLANS: usize = 2;
 
 /// How to run a model.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +84,8 @@ pub struct Step {
 
 /// A model that is ready to run.
 ///
-/// It is planned anew for each set of input shapes; the last few plans are kept.
+/// It is planned for the shapes of inputs, and the last few plans are kept. Where shapes only grow from
+/// run to run, as those of a key-value cache do, one plan does for all of them if tract can do that.
 pub struct Session {
     lowered: Lowered,
     executor: Executor,
@@ -96,24 +93,7 @@ pub struct Session {
     kernel: Kernel,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
-    /// The one used last comes first.
-    plans: VecDeque<Plan>,
-}
-
-/// A model made for certain inputs.
-struct Plan {
-    inputs: Vec<Input>,
-    state: TypedSimpleState,
-}
-
-/// What a plan depends on in one input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Input {
-    name: String,
-    datum_type: DatumType,
-    shape: Vec<usize>,
-    /// The value, where the input decides which branch of an `If` runs.
-    decision: Option<bool>,
+    plans: Plans,
 }
 
 impl Session {
@@ -132,7 +112,7 @@ impl Session {
             kernel,
             inputs: described(&lowered.graph.input)?,
             outputs: described(&lowered.graph.output)?,
-            plans: VecDeque::new(),
+            plans: Plans::default(),
             lowered,
         })
     }
@@ -160,15 +140,15 @@ impl Session {
     /// Plans the model for inputs of these shapes, so that the next run with them need not.
     pub fn prepare(&mut self, inputs: &BTreeMap<String, Array>) -> Result<()> {
         let wanted = self.bind(inputs)?;
-        match self.plans.iter().position(|p| p.inputs == wanted) {
-            Some(index) => self.plans.swap(0, index),
-            None => {
-                self.plans.truncate(PLANS - 1);
-                let plan = self.plan(wanted)?;
-                self.plans.push_front(plan);
-            }
-        }
-        Ok(())
+        self.plan(&wanted, inputs)
+    }
+
+    fn plan(&mut self, wanted: &[Input], inputs: &BTreeMap<String, Array>) -> Result<()> {
+        let values = || given(wanted, inputs).map(tensor::from_array).collect();
+        let prepared = multithread_tract_scope(self.executor.clone(), || {
+            self.plans.prepare(&self.lowered, wanted, values)
+        });
+        prepared.map_err(|e| self.explained(e, wanted))
     }
 
     /// Runs the model. Inputs are named as the graph's, outputs come in the graph's order.
@@ -180,6 +160,7 @@ impl Session {
     pub fn profile(&mut self, inputs: &BTreeMap<String, Array>) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         self.execute(inputs, |state, given| {
+            steps.clear();
             state.run_plan_with_eval(given, |context, op_state, node, inputs| {
                 let start = Instant::now();
                 let outputs = tract_core::plan::eval(context, op_state, node, inputs);
@@ -194,20 +175,33 @@ impl Session {
     fn execute(
         &mut self,
         inputs: &BTreeMap<String, Array>,
-        run: impl FnOnce(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
+        mut run: impl FnMut(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
     ) -> Result<Vec<(String, Array)>> {
-        self.prepare(inputs)?;
-        // A plan that fails half way is not used again.
-        let Some(mut plan) = self.plans.pop_front() else { return Ok(Vec::new()) };
-        let given = plan.inputs.iter().filter_map(|input| inputs.get(&input.name));
-        let given = given.map(|a| tensor::from_array(a).into_tvalue()).collect();
-        let executor = self.executor.clone();
-        let values = guarded(|| {
-            multithread_tract_scope(executor, || run(&mut plan.state, given))
-                .map_err(|e| failed("the model failed while it ran", &e))
-        });
-        let values = values.map_err(|e| self.explained(e, &plan.inputs))?;
-        self.plans.push_front(plan);
+        let wanted = self.bind(inputs)?;
+        loop {
+            self.plan(&wanted, inputs)?;
+            // A plan that fails half way is not used again.
+            let Some(mut plan) = self.plans.take() else { return Ok(Vec::new()) };
+            let given = given(&wanted, inputs);
+            let given = given.map(|a| tensor::from_array(a).into_tvalue()).collect();
+            let executor = self.executor.clone();
+            let values = guarded(|| {
+                multithread_tract_scope(executor, || run(&mut plan.state, given))
+                    .map_err(|e| failed("the model failed while it ran", &e))
+            });
+            match values {
+                Ok(values) => {
+                    self.plans.keep(plan);
+                    return self.named(values);
+                }
+                Err(_) if self.plans.close(plan) => {}
+                Err(e) => return Err(self.explained(e, &wanted)),
+            }
+        }
+    }
+
+    /// Outputs by name.
+    fn named(&self, values: TVec<TValue>) -> Result<Vec<(String, Array)>> {
         let named = self.outputs.iter().zip(values);
         named
             .map(|(output, value)| {
@@ -268,11 +262,14 @@ impl Session {
                 return unfit(format!("axis {axis} has size {size}, and the model takes {fixed}"));
             }
         }
-        let tensor = tensor::from_array(array);
         let decides = self.lowered.decisions.contains(&value.name);
-        let decision = decides.then(|| tensor.cast_to_scalar::<bool>().ok()).flatten();
-        let datum_type = tensor.datum_type();
-        Ok(Input { name: value.name.clone(), datum_type, shape: shape.to_vec(), decision })
+        let decision = || tensor::from_array(array).cast_to_scalar::<bool>().ok();
+        Ok(Input {
+            name: value.name.clone(),
+            datum_type: tensor::array_type(array),
+            shape: shape.to_vec(),
+            decision: decides.then(decision).flatten(),
+        })
     }
 
     /// The error, with what is odd about the inputs as the hint: a dimension of one name that has two
@@ -295,27 +292,14 @@ impl Session {
         }
         error
     }
+}
 
-    fn plan(&self, inputs: Vec<Input>) -> Result<Plan> {
-        let feeds: Vec<Feed> = inputs
-            .iter()
-            .map(|i| Feed {
-                name: i.name.as_str().into(),
-                fact: InferenceFact::dt_shape(i.datum_type, &i.shape),
-                decision: i.decision,
-            })
-            .collect();
-        let planned = guarded(|| {
-            let model = walk(&self.lowered, feeds)?;
-            let state = model
-                .into_optimized()
-                .and_then(|m| m.into_runnable())
-                .and_then(|plan| plan.spawn())
-                .map_err(|e| failed("the model can't be planned for these inputs", &e))?;
-            Ok(Plan { inputs: inputs.clone(), state })
-        });
-        planned.map_err(|e| self.explained(e, &inputs))
-    }
+/// The arrays of these inputs, in their order.
+fn given<'a>(
+    inputs: &'a [Input],
+    arrays: &'a BTreeMap<String, Array>,
+) -> impl Iterator<Item = &'a Array> {
+    inputs.iter().filter_map(|input| arrays.get(&input.name))
 }
 
 fn executor(threads: usize) -> Executor {
@@ -323,23 +307,6 @@ fn executor(threads: usize) -> Executor {
         0 | 1 => Executor::SingleThread,
         _ => Executor::multithread_with_name(threads, "bitonnx"),
     }
-}
-
-/// Runs what calls tract: a panic in there becomes an error.
-fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Error::new(
-            "the model can't be run",
-            format!("tract panicked: {}", message.unwrap_or("it did not say why")),
-            "check the model with onnx.checker; if it is valid, report it to bitonnx",
-        ))
-    })
-}
-
-fn failed(what: &str, e: &TractError) -> Error {
-    Error::new(what, chain(e), "check the inputs; if they are right, report the model to bitonnx")
 }
 
 fn described(values: &[ValueInfoProto]) -> Result<Vec<Value>> {

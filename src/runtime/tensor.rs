@@ -74,6 +74,24 @@ pub(super) fn from_proto(tensor: &TensorProto) -> TractResult<Tensor> {
     Ok(dense)
 }
 
+/// The type of a caller's array.
+pub(super) fn array_type(array: &Array) -> DatumType {
+    match array {
+        Array::Bool(_) => DatumType::Bool,
+        Array::I8(_) => DatumType::I8,
+        Array::I16(_) => DatumType::I16,
+        Array::I32(_) => DatumType::I32,
+        Array::I64(_) => DatumType::I64,
+        Array::U8(_) => DatumType::U8,
+        Array::U16(_) => DatumType::U16,
+        Array::U32(_) => DatumType::U32,
+        Array::U64(_) => DatumType::U64,
+        Array::F16(_) => DatumType::F16,
+        Array::F32(_) => DatumType::F32,
+        Array::F64(_) => DatumType::F64,
+    }
+}
+
 /// A caller's array as tract holds it.
 pub(super) fn from_array(array: &Array) -> Tensor {
     match array.clone() {

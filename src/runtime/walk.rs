@@ -7,7 +7,7 @@
 use super::{
     OPERATORS,
     composite::Composite,
-    lower::{Lowered, attribute, node_name, opset_of, unique},
+    lower::{Lowered, Names, attribute, made_twice, node_name, opset_of},
     recipes,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     proto::{GraphProto, NodeProto},
 };
 use prost::Message as _;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use tract_hir::{internal::*, ops::konst::Const};
 use tract_onnx::{model::ParsingContext, ops::logic::If, pb};
 
@@ -43,8 +43,12 @@ pub(super) struct Feed<'f> {
     pub decision: Option<bool>,
 }
 
-/// The model as tract's, for these inputs.
-pub(super) fn walk(lowered: &Lowered, feeds: Vec<Feed>) -> Result<InferenceModel> {
+/// The model as tract's, for these inputs. Their shapes may use the symbols of this scope.
+pub(super) fn walk(
+    lowered: &Lowered,
+    feeds: Vec<Feed>,
+    symbols: SymbolScope,
+) -> Result<InferenceModel> {
     let proto = pb::ModelProto::default();
     let context = ParsingContext {
         onnx_operator_set_version: lowered.opset,
@@ -52,7 +56,7 @@ pub(super) fn walk(lowered: &Lowered, feeds: Vec<Feed>) -> Result<InferenceModel
         model: &proto,
         parent_graphs: vec![],
         model_dir: None,
-        template: InferenceModel::default(),
+        template: InferenceModel { symbols, ..InferenceModel::default() },
     };
     let mut walk = Walk::new(context, lowered);
     for feed in feeds {
@@ -85,7 +89,7 @@ struct Walk<'a> {
     /// Outputs of an `If` whose branch is known, and what makes them.
     same: HashMap<String, String>,
     decisions: HashMap<String, bool>,
-    node_names: HashSet<String>,
+    node_names: Names,
     /// Values that this graph reads and does not define: inputs of the model, in this order after
     /// those that were there before.
     unresolved: Vec<String>,
@@ -100,13 +104,13 @@ impl<'a> Walk<'a> {
             outlets: HashMap::new(),
             same: HashMap::new(),
             decisions: HashMap::new(),
-            node_names: HashSet::new(),
+            node_names: Names::default(),
             unresolved: Vec::new(),
         }
     }
 
     fn source(&mut self, name: &str, fact: InferenceFact) -> Result<OutletId> {
-        self.node_names.insert(name.to_owned());
+        self.node_names.take(name);
         let outlet = self.model.add_source(name, fact).map_err(|e| refused(name, &e))?;
         self.outlets.insert(name.to_owned(), outlet);
         Ok(outlet)
@@ -161,12 +165,15 @@ impl<'a> Walk<'a> {
             (_, Some(recipe)) => (Composite::new(node.clone(), recipe).into(), vec![]),
             _ => self.build(node)?,
         };
-        let name = unique(node_name(node), &mut self.node_names);
+        let name = self.node_names.unique(node_name(node));
         let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
         let facts = outputs.iter().map(|_| InferenceFact::default()).collect();
         let id = self.model.add_node(&*name, op, facts).map_err(|e| refused(&name, &e))?;
         for (slot, output) in outputs.into_iter().enumerate() {
-            self.outlets.insert(output.clone(), OutletId::new(id, slot));
+            let before = self.outlets.insert(output.clone(), OutletId::new(id, slot));
+            if before.is_some() || self.lowered.stored.contains_key(output) {
+                return Err(made_twice(output));
+            }
         }
         let given = node.input.iter().filter(|i| !i.is_empty()).cloned();
         Ok(ToWire { id, name, inputs: given.chain(captured).collect() })
@@ -247,7 +254,7 @@ impl<'a> Walk<'a> {
 
     fn constant(&mut self, name: &str, value: Arc<Tensor>) -> TractResult<OutletId> {
         let fact = InferenceFact::from(TypedFact::try_from(value.clone())?);
-        let name = unique(name, &mut self.node_names);
+        let name = self.node_names.unique(name);
         self.model.add_node(name, Const::new(value)?, tvec!(fact)).map(OutletId::from)
     }
 }

@@ -1,6 +1,12 @@
 //! Model-local functions, put in the place of the nodes that call them.
+//!
+//! A value of a function's body is named after the first value that the call makes, which is no
+//! other call's: `{made}/{value}`, with a number after it where the file has that name too.
 
-use super::{names, nested_graphs_mut, node_name};
+use super::{
+    names::{self, Names},
+    nested_graphs_mut, node_name,
+};
 use crate::{
     error::{Error, Result},
     proto::{self, AttributeProto, FunctionProto, ModelProto, NodeProto},
@@ -17,18 +23,35 @@ pub(super) fn inline(model: &mut ModelProto) -> Result<()> {
     functions.retain(|f| !crate::runtime::is_ours(f.domain(), f.name()));
     let opset = proto::opset(model);
     let Some(graph) = model.graph.as_mut().filter(|_| !functions.is_empty()) else { return Ok(()) };
-    let mut inlining = Inlining { functions: &functions, opset, calls: Vec::new(), nodes: 0 };
+    let mut inlining = Inlining {
+        by_name: functions.iter().enumerate().map(|(i, f)| (identity(f), i)).collect(),
+        functions: &functions,
+        opset,
+        names: Names::of(graph),
+        calls: Vec::new(),
+        nodes: 0,
+    };
     graph.node = inlining.nodes(std::mem::take(&mut graph.node))?;
     Ok(())
 }
 
 struct Inlining<'f> {
     functions: &'f [FunctionProto],
+    by_name: HashMap<Identity<'f>, usize>,
     /// The standard opset that the model imports.
     opset: i64,
+    /// The values that the model has so far.
+    names: Names,
     /// The functions whose bodies are being put in place, outermost first.
     calls: Vec<usize>,
     nodes: usize,
+}
+
+/// Domain, name and overload: what tells functions apart.
+type Identity<'a> = (&'a str, &'a str, &'a str);
+
+fn identity(function: &FunctionProto) -> Identity<'_> {
+    (domain(function.domain()), function.name(), function.overload())
 }
 
 impl Inlining<'_> {
@@ -39,7 +62,8 @@ impl Inlining<'_> {
             for graph in nested_graphs_mut(&mut node) {
                 graph.node = self.nodes(std::mem::take(&mut graph.node))?;
             }
-            match self.functions.iter().position(|f| calls(&node, f)) {
+            let called = (domain(node.domain()), node.op_type(), node.overload());
+            match self.by_name.get(&called).copied() {
                 Some(function) => inlined.extend(self.call(function, &node)?),
                 None => inlined.push(node),
             }
@@ -63,7 +87,7 @@ impl Inlining<'_> {
         }
         self.calls.push(index);
         let opset = imported(function).unwrap_or(self.opset);
-        let mut body = body(function, node);
+        let mut body = body(function, node, &mut self.names);
         if opset != self.opset {
             body.iter_mut().for_each(|n| names::set_opset(n, opset));
         }
@@ -73,45 +97,53 @@ impl Inlining<'_> {
     }
 }
 
-fn calls(node: &NodeProto, function: &FunctionProto) -> bool {
-    node.op_type() == function.name()
-        && domain(node.domain()) == domain(function.domain())
-        && node.overload() == function.overload()
+/// The function's body with the caller's values and attributes. Its own values get names that are free.
+fn body(function: &FunctionProto, caller: &NodeProto, names: &mut Names) -> Vec<NodeProto> {
+    let mut values = made(function, caller);
+    let mut nodes = passed_on(function, caller, &values);
+    for input in &function.input {
+        values.insert(input.clone(), actual(function, caller, input));
+    }
+    let first = caller.output.iter().find(|o| !o.is_empty());
+    let scope = first.map_or_else(|| node_name(caller), String::as_str);
+    let mut name = |value: &str| match values.get(value) {
+        Some(given) => given.clone(),
+        None => {
+            let own = names.unique(&format!("{scope}/{value}"));
+            values.insert(value.to_owned(), own.clone());
+            own
+        }
+    };
+    nodes.extend(function.node.iter().cloned().map(|mut node| {
+        node.name = Some(format!("{}/{}", node_name(caller), node_name(&node)));
+        names::rename(&mut node, &mut name);
+        refer(&mut node, function, caller);
+        node
+    }));
+    nodes
 }
 
-/// The function's body with the caller's values and attributes.
-fn body(function: &FunctionProto, caller: &NodeProto) -> Vec<NodeProto> {
-    let scope = node_name(caller);
-    let mut values: HashMap<&str, String> = HashMap::new();
-    for (index, output) in function.output.iter().enumerate() {
-        if let Some(given) = caller.output.get(index).filter(|o| !o.is_empty()) {
-            values.insert(output, given.clone());
-        }
-    }
-    let passed_on = function.output.iter().filter(|o| function.input.contains(o));
-    let mut nodes: Vec<NodeProto> = passed_on
-        .filter_map(|value| Some((value, values.get(value.as_str())?)))
+/// The caller's name for each of the function's outputs that it takes.
+fn made(function: &FunctionProto, caller: &NodeProto) -> HashMap<String, String> {
+    let outputs = function.output.iter().cloned().zip(caller.output.iter().cloned());
+    outputs.filter(|(_, given)| !given.is_empty()).collect()
+}
+
+/// What makes the outputs that are inputs of the function.
+fn passed_on(
+    function: &FunctionProto,
+    caller: &NodeProto,
+    made: &HashMap<String, String>,
+) -> Vec<NodeProto> {
+    let both = function.output.iter().filter(|o| function.input.contains(o));
+    both.filter_map(|value| Some((value, made.get(value)?)))
         .map(|(value, given)| NodeProto {
             op_type: Some("Identity".into()),
             input: vec![actual(function, caller, value)],
             output: vec![given.clone()],
             ..NodeProto::default()
         })
-        .collect();
-    for input in &function.input {
-        values.insert(input, actual(function, caller, input));
-    }
-    let name = |value: &str| match values.get(value) {
-        Some(given) => given.clone(),
-        None => format!("{scope}/{value}"),
-    };
-    nodes.extend(function.node.iter().cloned().map(|mut node| {
-        names::rename(&mut node, &name);
-        node.name = Some(format!("{scope}/{}", node_name(&node)));
-        refer(&mut node, function, caller);
-        node
-    }));
-    nodes
+        .collect()
 }
 
 /// What the caller gives for an input of the function; empty when it leaves the input out.

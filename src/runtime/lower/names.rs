@@ -1,6 +1,7 @@
 //! Value names: unique across graphs.
 
 use super::nested_graphs_mut;
+use crate::graph::nested_graphs;
 use crate::proto::{GraphProto, NodeProto, StringStringEntryProto};
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +23,7 @@ pub(super) fn set_opset(node: &mut NodeProto, opset: i64) {
 }
 
 /// Renames every value that the node reads or makes, in nested graphs too.
-pub(super) fn rename(node: &mut NodeProto, name: &impl Fn(&str) -> String) {
+pub(super) fn rename(node: &mut NodeProto, name: &mut impl FnMut(&str) -> String) {
     for value in node.input.iter_mut().chain(&mut node.output).filter(|v| !v.is_empty()) {
         *value = name(value);
     }
@@ -31,7 +32,7 @@ pub(super) fn rename(node: &mut NodeProto, name: &impl Fn(&str) -> String) {
     }
 }
 
-fn rename_graph(graph: &mut GraphProto, name: &impl Fn(&str) -> String) {
+fn rename_graph(graph: &mut GraphProto, name: &mut impl FnMut(&str) -> String) {
     for value in graph.input.iter_mut().chain(&mut graph.output) {
         value.name = Some(name(value.name()));
     }
@@ -43,38 +44,64 @@ fn rename_graph(graph: &mut GraphProto, name: &impl Fn(&str) -> String) {
     }
 }
 
-/// Gives values of nested graphs names that no other graph of the model uses.
-pub(super) fn make_unique(graph: &mut GraphProto) {
-    let mut taken: HashSet<String> = defined(graph).map(str::to_owned).collect();
-    make_nested_unique(graph, &mut taken);
+/// Names that are taken.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Names {
+    /// For each, the number to try next after it.
+    taken: HashMap<String, usize>,
 }
 
-fn make_nested_unique(graph: &mut GraphProto, taken: &mut HashSet<String>) {
-    for nested in graph.node.iter_mut().flat_map(nested_graphs_mut) {
-        let new: HashMap<String, String> = defined(nested)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|old| {
-                let new = unique(&old, taken);
-                (old, new)
-            })
-            .filter(|(old, new)| old != new)
-            .collect();
-        if !new.is_empty() {
-            rename_graph(nested, &|v| new.get(v).map_or(v, String::as_str).to_owned());
+impl Names {
+    /// Every name that a value of the graph, or of graphs nested in it, has.
+    pub(super) fn of(graph: &GraphProto) -> Names {
+        let mut names = Names::default();
+        names.take_all(graph);
+        names
+    }
+
+    fn take_all(&mut self, graph: &GraphProto) {
+        defined(graph).for_each(|value| self.take(value));
+        for nested in graph.node.iter().flat_map(nested_graphs) {
+            self.take_all(nested);
         }
-        make_nested_unique(nested, taken);
+    }
+
+    /// Takes a name, free or not.
+    pub fn take(&mut self, name: &str) {
+        self.taken.entry(name.to_owned()).or_insert(2);
+    }
+
+    /// Takes the name itself, or where it is taken the name and the first number that makes it free.
+    pub fn unique(&mut self, name: &str) -> String {
+        let mut free = name.to_owned();
+        while self.taken.contains_key(&free) {
+            let number = self.taken.entry(name.to_owned()).or_insert(2);
+            free = format!("{name}.{number}");
+            *number += 1;
+        }
+        self.take(&free);
+        free
     }
 }
 
-/// The name itself, or where it is taken the name and the first number that makes it free.
-pub(in crate::runtime) fn unique(name: &str, taken: &mut HashSet<String>) -> String {
-    let numbered = (2..).map(|i| format!("{name}.{i}"));
-    let free = std::iter::once(name.to_owned()).chain(numbered).find(|n| !taken.contains(n));
-    let free = free.unwrap_or_default();
-    taken.insert(free.clone());
-    free
+/// Gives values of nested graphs names that no other graph of the model uses.
+pub(super) fn make_unique(graph: &mut GraphProto) {
+    let mut names = Names::default();
+    defined(graph).for_each(|value| names.take(value));
+    make_nested_unique(graph, &mut names);
+}
+
+fn make_nested_unique(graph: &mut GraphProto, names: &mut Names) {
+    for nested in graph.node.iter_mut().flat_map(nested_graphs_mut) {
+        let new: HashMap<String, String> = defined(nested)
+            .map(|old| (old.to_owned(), names.unique(old)))
+            .filter(|(old, new)| old != new)
+            .collect();
+        if !new.is_empty() {
+            rename_graph(nested, &mut |v| new.get(v).map_or(v, String::as_str).to_owned());
+        }
+        make_nested_unique(nested, names);
+    }
 }
 
 /// The values that the graph itself defines, each once.

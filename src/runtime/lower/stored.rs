@@ -9,7 +9,10 @@ use crate::{
     },
     runtime::tensor,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 use tract_hir::internal::{Tensor, TractError, TractResult, tensor0, tensor1};
 
 /// Attributes that name an element type.
@@ -19,18 +22,33 @@ const TYPES: [&str; 6] =
 /// A stored value.
 pub(in crate::runtime) enum Stored {
     /// As the file has it: nothing is copied until a plan needs it.
-    File(Box<TensorProto>),
+    File {
+        proto: Box<TensorProto>,
+        /// What a plan made of it, as long as one holds it.
+        held: Mutex<Weak<Tensor>>,
+    },
     /// As tract has it.
     Held(Arc<Tensor>),
 }
 
 impl Stored {
-    /// The value as tract holds it.
+    fn file(proto: TensorProto) -> Stored {
+        Stored::File { proto: Box::new(proto), held: Mutex::default() }
+    }
+
+    /// The value as tract holds it; plans share it.
     pub fn tensor(&self) -> TractResult<Arc<Tensor>> {
-        match self {
-            Stored::File(proto) => tensor::from_proto(proto).map(Arc::new),
-            Stored::Held(tensor) => Ok(tensor.clone()),
+        let (proto, held) = match self {
+            Stored::File { proto, held } => (proto, held),
+            Stored::Held(tensor) => return Ok(tensor.clone()),
+        };
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tensor) = held.upgrade() {
+            return Ok(tensor);
         }
+        let tensor = Arc::new(tensor::from_proto(proto)?);
+        *held = Arc::downgrade(&tensor);
+        Ok(tensor)
     }
 }
 
@@ -43,7 +61,8 @@ pub(super) fn take(graph: &mut GraphProto) -> Result<HashMap<String, Stored>> {
 
 fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Result<()> {
     for initializer in std::mem::take(&mut graph.initializer) {
-        stored.insert(initializer.name().to_owned(), Stored::File(Box::new(initializer)));
+        let name = initializer.name().to_owned();
+        put(stored, name, Stored::file(initializer))?;
     }
     graph.input.iter_mut().chain(&mut graph.output).for_each(widen_value);
     let mut nodes = Vec::with_capacity(graph.node.len());
@@ -52,9 +71,7 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Re
             take_from(nested, stored)?;
         }
         match (constant(&mut node)?, node.output.first()) {
-            (Some(value), Some(name)) => {
-                stored.insert(name.clone(), value);
-            }
+            (Some(value), Some(name)) => put(stored, name.clone(), value)?,
             _ => {
                 widen_attributes(&mut node)?;
                 nodes.push(node);
@@ -63,6 +80,16 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Re
     }
     graph.node = nodes;
     Ok(())
+}
+
+fn put(stored: &mut HashMap<String, Stored>, name: String, value: Stored) -> Result<()> {
+    match stored.entry(name) {
+        Entry::Occupied(entry) => Err(super::made_twice(entry.key())),
+        Entry::Vacant(entry) => {
+            entry.insert(value);
+            Ok(())
+        }
+    }
 }
 
 /// The value of a `Constant` node; `None` for other nodes.
@@ -75,7 +102,7 @@ fn constant(node: &mut NodeProto) -> Result<Option<Stored>> {
     }
     let value = node.attribute.iter_mut().find(|a| a.name() == "value");
     match value.and_then(|a| a.t.take()) {
-        Some(value) => Ok(Some(Stored::File(Box::new(value)))),
+        Some(value) => Ok(Some(Stored::file(value))),
         None => Err(Error::new(
             format!("constant `{}` can't be read", node_name(node)),
             "it holds neither a dense tensor nor numbers",
@@ -132,4 +159,25 @@ fn widen(tensor: &TensorProto) -> Result<TensorProto> {
         float_data: value.iter().copied().collect(),
         ..TensorProto::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_share_a_stored_value_as_long_as_one_holds_it() {
+        let stored = Stored::file(TensorProto {
+            dims: vec![2],
+            data_type: Some(DataType::Float as i32),
+            float_data: vec![1.0, 2.0],
+            ..TensorProto::default()
+        });
+        let first = stored.tensor().unwrap();
+        assert!(Arc::ptr_eq(&first, &stored.tensor().unwrap()));
+        let held = Arc::downgrade(&first);
+        drop(first);
+        assert!(held.upgrade().is_none());
+        assert_eq!(*stored.tensor().unwrap(), tensor1(&[1f32, 2.0]));
+    }
 }

@@ -1,0 +1,125 @@
+//! Weights in the layouts that kernels read: packed once, however many plans there are.
+//!
+//! What is packed is told apart by its content, so nothing depends on which plan, or which session,
+//! came first.
+
+use crate::kernels::{Error, Weights};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+};
+use tract_core::{
+    ops::{konst::Const, matmul::pack::OptMatMulPack},
+    optim::{Optimizer, OptimizerSession, TypedPass},
+};
+use tract_hir::internal::*;
+
+/// Digest of the codes, outputs, inputs.
+type TernaryKey = (blake3::Hash, usize, usize);
+
+/// Packed ternary weights that some plan holds.
+static TERNARY: LazyLock<Mutex<HashMap<TernaryKey, Weak<Weights>>>> = LazyLock::new(Mutex::default);
+
+/// [`Weights::pack`], once for each content.
+pub(super) fn ternary(codes: &[u8], n: usize, k: usize) -> Result<Arc<Weights>, Error> {
+    let key = (blake3::hash(codes), n, k);
+    let held = locked(&TERNARY).get(&key).and_then(Weak::upgrade);
+    if let Some(weights) = held {
+        return Ok(weights);
+    }
+    let weights = Arc::new(Weights::pack(codes, n, k)?);
+    let mut ternary = locked(&TERNARY);
+    ternary.retain(|_, weights| weights.strong_count() > 0);
+    ternary.insert(key, Arc::downgrade(&weights));
+    Ok(weights)
+}
+
+/// Dense matrices as tract's kernels read them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dense(Arc<Mutex<HashMap<DenseKey, Arc<Tensor>>>>);
+
+/// Digest, type and shape of the matrix, and the layout.
+type DenseKey = (blake3::Hash, DatumType, TVec<usize>, OptMatMulPack);
+
+impl Dense {
+    /// tract's optimiser, which takes packed matrices from here.
+    pub fn optimizer(&self) -> Optimizer {
+        let mut optimizer = Optimizer::codegen();
+        optimizer.add_pass(0, Box::new(Sharing { dense: self.clone(), next: 0 }));
+        optimizer
+    }
+
+    /// How many matrices are held, each layout counted.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        locked(&self.0).len()
+    }
+
+    /// The matrix in this layout.
+    fn packed(&self, op: &OptMatMulPack, matrix: &Arc<Tensor>) -> TractResult<Option<Arc<Tensor>>> {
+        let digest = blake3::hash(matrix.try_as_plain_ram()?.as_bytes());
+        let key = (digest, matrix.datum_type(), matrix.shape().into(), op.clone());
+        let held = locked(&self.0).get(&key).cloned();
+        if held.is_some() {
+            return Ok(held);
+        }
+        let made = op.eval_out_of_plan(tvec!(matrix.clone().into_tvalue()))?;
+        rule_if_some!(packed = made.and_then(|made| made.into_iter().next()));
+        let packed = packed.into_arc_tensor();
+        locked(&self.0).insert(key, packed.clone());
+        Ok(Some(packed))
+    }
+}
+
+/// Puts packed matrices in the place of operators that pack constants.
+#[derive(Debug, Clone)]
+struct Sharing {
+    dense: Dense,
+    /// Nodes before this one pack nothing.
+    next: usize,
+}
+
+impl TypedPass for Sharing {
+    fn reset(&mut self) -> TractResult<()> {
+        self.next = 0;
+        Ok(())
+    }
+
+    fn next(
+        &mut self,
+        _: &mut OptimizerSession,
+        model: &TypedModel,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        for node in model.nodes.iter().skip(self.next) {
+            self.next = node.id + 1;
+            let Some(op) = node.op_as::<OptMatMulPack>() else { continue };
+            let Some(matrix) = &model.outlet_fact(node.inputs[0])?.konst else { continue };
+            let Some(packed) = self.dense.packed(op, matrix)? else { continue };
+            let fact = model.outlet_fact(node.id.into())?.exotic_fact.clone();
+            let constant = Const::new_with_opt_exotic_fact(packed, fact)?;
+            let mut patch = TypedModelPatch::default();
+            let wire = patch.wire_node(&node.name, constant, &[])?[0];
+            patch.shunt_outside(model, node.id.into(), wire)?;
+            return Ok(Some(patch));
+        }
+        Ok(None)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ternary_weights_are_packed_once_for_each_content() {
+        let [a, b, c] =
+            [[0, 1, 2, 0], [0, 1, 2, 0], [2, 1, 2, 0]].map(|codes| ternary(&codes, 2, 5).unwrap());
+        assert!(Arc::ptr_eq(&a, &b));
+        assert!(!Arc::ptr_eq(&a, &c));
+        assert!(!Arc::ptr_eq(&a, &ternary(&[0, 1, 2, 0], 4, 3).unwrap()));
+    }
+}
