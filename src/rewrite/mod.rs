@@ -98,6 +98,8 @@ pub fn rewrite_unsealed(
         )
     })?;
     let is_qat = settle::is_qat(&model);
+    let made_with = is_qat.then(|| settle::made_with(&model)).flatten();
+    let made_with = made_with.unwrap_or_else(|| options.to_json());
     let model = if is_qat && options.qat.is_none() { settle::settle(model) } else { model };
     let graphs = survey(&model, recipe);
     let sites: Vec<&Site> = graphs.iter().flatten().collect();
@@ -133,11 +135,12 @@ pub fn rewrite_unsealed(
     }
     warnings.extend(untrained_norms(&entries, options));
     let report =
-        Report { model: String::new(), options: options.to_json(), projections: entries, warnings };
+        Report { model: String::new(), options: made_with, projections: entries, warnings };
     if patches.iter().all(Vec::is_empty) {
         return Ok(Rewritten { model, report, manifest: None });
     }
-    let (model, manifest) = finish(model, patches, converter, options, &parameters)?;
+    let (model, manifest) =
+        finish(model, patches, converter, options, &parameters, &report.options)?;
     Ok(Rewritten { model, report, manifest })
 }
 
@@ -273,6 +276,7 @@ fn finish(
     mut converter: Converter,
     options: &Options,
     parameters: &Parameters,
+    made_with: &serde_json::Value,
 ) -> Result<(ModelProto, Option<Manifest>)> {
     let before = graph::Before::of(&model);
     if let Some(graph) = &mut model.graph {
@@ -296,7 +300,7 @@ fn finish(
     model.metadata_props.retain(|p| !p.key().starts_with("bitonnx."));
     model.metadata_props.extend([
         metadata("bitonnx.version", env!("CARGO_PKG_VERSION")),
-        metadata("bitonnx.options", &options.to_json().to_string()),
+        metadata("bitonnx.options", &made_with.to_string()),
     ]);
     graph::check(&model).map_err(|why| {
         Error::new("the rewritten model is broken", why, "report this as a bug, with the model")

@@ -10,9 +10,12 @@
 use super::{pattern::Pattern, qat};
 use crate::{
     graph::{self, Before, Constants, View},
-    proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, nested_graphs, type_proto},
+    proto::{
+        GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, nested_graphs, type_proto,
+    },
 };
-use std::collections::{HashMap, HashSet};
+use prost::Message as _;
+use std::collections::HashMap;
 
 /// The blend that [`qat`] writes.
 const BLEND: &str = "
@@ -36,6 +39,14 @@ pub(super) fn is_qat(model: &ModelProto) -> bool {
     }
 }
 
+/// The options that a QAT file was made with, as its inference model has them.
+pub(super) fn made_with(model: &ModelProto) -> Option<serde_json::Value> {
+    let entry = model.metadata_props.iter().find(|p| p.key() == "bitonnx.options")?;
+    let mut options: serde_json::Value = serde_json::from_str(entry.value()).ok()?;
+    options.as_object_mut()?.remove("qat");
+    Some(options)
+}
+
 /// The model at λ = 1, without the input.
 pub(super) fn settle(mut model: ModelProto) -> ModelProto {
     let before = Before::of(&model);
@@ -45,8 +56,8 @@ pub(super) fn settle(mut model: ModelProto) -> ModelProto {
         apply(graph, &HashMap::new(), &mut aliases.into_iter());
     }
     graph::drop_orphans(&mut model, &before);
+    merge_norms(&mut model);
     let Some(graph) = &mut model.graph else { return model };
-    merge_norms(graph);
     let view = View::new(graph);
     if view.uses(qat::LAMBDA).is_empty() && !view.is_output(qat::LAMBDA) {
         graph.input.retain(|input| !is_lambda(input));
@@ -130,48 +141,42 @@ fn apply(graph: &mut GraphProto, outer: &Aliases, aliases: &mut impl Iterator<It
 }
 
 /// Norms that this crate put before projections of one input become one where their gains are equal.
-fn merge_norms(graph: &mut GraphProto) {
-    let mut gains: HashMap<Vec<u8>, String> = HashMap::new();
+fn merge_norms(model: &mut ModelProto) {
+    let before = Before::of(model);
+    let Some(graph) = &mut model.graph else { return };
+    let gains: HashMap<String, Vec<u8>> = graph
+        .initializer
+        .iter()
+        .filter(|t| t.name().contains(GAIN))
+        .map(|t| (t.name().to_owned(), TensorProto { name: None, ..t.clone() }.encode_to_vec()))
+        .collect();
+    let mut made: HashMap<Vec<Vec<u8>>, String> = HashMap::new();
     let mut aliases = Aliases::new();
-    for tensor in graph.initializer.iter().filter(|t| t.name().contains("_subln_gain")) {
-        let key = [
-            tensor.data_type().to_le_bytes().to_vec(),
-            crate::proto::raw_bytes(tensor).unwrap_or_default().into_owned(),
-        ]
-        .concat();
-        let first = gains.entry(key).or_insert_with(|| tensor.name().to_owned());
-        if first != tensor.name() {
-            aliases.insert(tensor.name().to_owned(), first.clone());
-        }
-    }
-    let mut made: HashMap<(String, Vec<String>, Vec<u8>), String> = HashMap::new();
-    let mut merged = HashSet::new();
     for node in &mut graph.node {
         for input in &mut node.input {
-            if let Some(other) = aliases.get(input) {
-                input.clone_from(other);
+            if let Some(first) = aliases.get(input) {
+                input.clone_from(first);
             }
         }
         let [output] = &node.output[..] else { continue };
-        if !output.contains("_subln") {
-            continue;
-        }
-        let first = made.entry(signature(node)).or_insert_with(|| output.clone());
-        if first != output {
-            aliases.insert(output.clone(), first.clone());
-            merged.insert(output.clone());
+        if output.contains(NORM) {
+            let first = made.entry(meaning(node, &gains)).or_insert_with(|| output.clone());
+            if first != output {
+                aliases.insert(output.clone(), first.clone());
+            }
         }
     }
-    graph.node.retain(|node| !node.output.iter().any(|o| merged.contains(o)));
-    graph.value_info.retain(|value| !merged.contains(value.name()));
-    graph
-        .initializer
-        .retain(|t| !(t.name().contains("_subln_gain") && aliases.contains_key(t.name())));
+    graph.node.retain(|node| !node.output.iter().any(|o| aliases.contains_key(o)));
+    graph::drop_orphans(model, &before);
 }
 
-/// What a node computes.
-fn signature(node: &NodeProto) -> (String, Vec<String>, Vec<u8>) {
-    use prost::Message as _;
-    let attributes = node.attribute.iter().flat_map(|a| a.encode_to_vec()).collect();
-    (node.op_type().to_owned(), node.input.clone(), attributes)
+/// What names of values of a norm hold, and those of its gain.
+const NORM: &str = "_subln";
+const GAIN: &str = "_subln_gain";
+
+/// What a node computes: its operator, its attributes and its inputs, gains by what is in them.
+fn meaning(node: &NodeProto, gains: &HashMap<String, Vec<u8>>) -> Vec<Vec<u8>> {
+    let attributes = node.attribute.iter().map(|a| a.encode_to_vec());
+    let inputs = node.input.iter().map(|i| gains.get(i).unwrap_or(&i.clone().into_bytes()).clone());
+    [node.op_type().as_bytes().to_vec()].into_iter().chain(attributes).chain(inputs).collect()
 }
