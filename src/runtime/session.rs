@@ -137,6 +137,11 @@ impl Session {
         self.kernel
     }
 
+    /// Plans that are kept for runs to come.
+    pub fn plans(&self) -> usize {
+        self.plans.len()
+    }
+
     /// Plans the model for inputs of these shapes, so that the next run with them need not.
     pub fn prepare(&mut self, inputs: &BTreeMap<String, Array>) -> Result<()> {
         let wanted = self.bind(inputs)?;
