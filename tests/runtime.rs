@@ -417,6 +417,28 @@ fn one_plan_does_for_a_growing_cache() {
     }
 }
 
+/// What fails whatever the plan says nothing against a plan with open sizes.
+#[test]
+fn wrong_values_leave_open_plans_as_they_are() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n] x, int64[1] i) => (float[1] y) { y = Gather(x, i) }"#;
+    let mut session = session(parse_model(text).unwrap());
+    let mut run = |n: usize, i: i64| {
+        let x = floats_array(&[n], &(0..n).map(|i| i as f32).collect::<Vec<_>>());
+        let i = Array::I64(ArrayD::from_elem(IxDyn(&[1]), i));
+        let y = session.run(&Arrays::from([("x".into(), x), ("i".into(), i)]));
+        (y.map(|y| floats(&y[0].1)), session.plans())
+    };
+    for n in [3, 4, 5] {
+        assert_eq!(run(n, 2), (Ok(vec![2.0]), 1));
+    }
+    assert!(run(6, 99).0.is_err());
+    for n in [7, 8, 9, 10] {
+        assert_eq!(run(n, 2).0, Ok(vec![2.0]));
+    }
+    assert_eq!(run(11, 2), (Ok(vec![2.0]), 1));
+}
+
 /// What a recipe computes is planned for shapes that are known.
 #[test]
 fn what_cannot_be_left_open_is_planned_for_each_shape() {

@@ -54,7 +54,7 @@ pub(super) struct Plan {
 }
 
 /// An input, and an axis of it.
-type Axis = (usize, usize);
+pub(super) type Axis = (usize, usize);
 
 /// The plans of one model.
 #[derive(Default)]
@@ -130,9 +130,16 @@ impl Plans {
         Some(open)
     }
 
-    /// Drops a plan that failed. Whether its axes were left open for it, and from now on are not.
-    pub fn close(&mut self, failed: Plan) -> bool {
-        !failed.open.is_empty() && self.closed.insert(failed.open)
+    /// Drops a plan that failed. The axes that it left open, if any, are left open no more.
+    pub fn close(&mut self, failed: Plan) -> Option<Vec<Axis>> {
+        let axes = Some(failed.open).filter(|axes| !axes.is_empty())?;
+        self.closed.insert(axes.clone());
+        Some(axes)
+    }
+
+    /// Axes may be left open again.
+    pub fn reopen(&mut self, axes: &[Axis]) {
+        self.closed.remove(axes);
     }
 }
 
