@@ -659,6 +659,10 @@ mod run {
     use super::*;
     use bitonnx::npz::Array;
 
+    /// A run of `bert-ts14` on inputs that are made up.
+    const RANDOM: [&str; 7] =
+        ["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=3"];
+
     impl Place {
         /// Writes a model from its graph in ONNX's text syntax.
         fn write_model(&self, name: &str, graph: &str) {
@@ -706,17 +710,7 @@ mod run {
     #[test]
     fn repeats_are_timed() {
         let place = Place::with("bert-ts14");
-        let args = [
-            "run",
-            "model.onnx",
-            "--random",
-            "--dim",
-            "batch=1",
-            "--dim",
-            "seq=3",
-            "--repeat",
-            "4",
-        ];
+        let args = [&RANDOM[..], &["--repeat", "4"]].concat();
         let json = place.json(&args);
         assert_eq!(json["repeat"], 4);
         let [min, median, max] =
@@ -853,17 +847,7 @@ mod run {
     #[test]
     fn inputs_are_never_overwritten() {
         let place = Place::with("bert-ts14");
-        let args = [
-            "run",
-            "model.onnx",
-            "--random",
-            "--dim",
-            "batch=1",
-            "--dim",
-            "seq=3",
-            "--output",
-            "model.onnx",
-        ];
+        let args = [&RANDOM[..], &["--output", "model.onnx"]].concat();
         place.run(&args).assert_error(1, &["model.onnx can't be written"]);
     }
 

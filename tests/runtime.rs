@@ -390,6 +390,72 @@ fn shapes_may_change_between_runs() {
     }
 }
 
+/// A cache of `past` rows that a run adds one to, and a mask as long as the sum.
+#[test]
+fn one_plan_does_for_a_growing_cache() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[past, 2] old, float[total] mask, float[1, 2] x) => (float[total, 2] new, float y) {
+          new = Concat <axis = 0> (old, x)
+          m = MatMul(mask, new)
+          y = ReduceSum <keepdims = 0> (m)
+        }"#;
+    let model = || parse_model(text).unwrap();
+    let inputs = |past: usize| {
+        let of = |shape: &[usize]| {
+            let count: usize = shape.iter().product();
+            floats_array(shape, &(0..count).map(|i| i as f32).collect::<Vec<_>>())
+        };
+        let arrays = [("old", of(&[past, 2])), ("mask", of(&[past + 1])), ("x", of(&[1, 2]))];
+        Arrays::from(arrays.map(|(name, array)| (name.to_owned(), array)))
+    };
+    let mut kept = session(model());
+    for past in [1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 5, 1] {
+        let fresh = session(model()).run(&inputs(past)).unwrap();
+        assert_eq!(kept.run(&inputs(past)).unwrap(), fresh, "{past}");
+        // One for a single row, which might be broadcast, and one for more.
+        assert_eq!(kept.plans(), if past == 1 && kept.plans() == 1 { 1 } else { 2 }, "{past}");
+    }
+}
+
+/// What fails whatever the plan says nothing against a plan with open sizes.
+#[test]
+fn wrong_values_leave_open_plans_as_they_are() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n] x, int64[1] i) => (float[1] y) { y = Gather(x, i) }"#;
+    let mut session = session(parse_model(text).unwrap());
+    let mut run = |n: usize, i: i64| {
+        let x = floats_array(&[n], &(0..n).map(|i| i as f32).collect::<Vec<_>>());
+        let i = Array::I64(ArrayD::from_elem(IxDyn(&[1]), i));
+        let y = session.run(&Arrays::from([("x".into(), x), ("i".into(), i)]));
+        (y.map(|y| floats(&y[0].1)), session.plans())
+    };
+    for n in [3, 4, 5] {
+        assert_eq!(run(n, 2), (Ok(vec![2.0]), 1));
+    }
+    assert!(run(6, 99).0.is_err());
+    for n in [7, 8, 9, 10] {
+        assert_eq!(run(n, 2).0, Ok(vec![2.0]));
+    }
+    assert_eq!(run(11, 2), (Ok(vec![2.0]), 1));
+}
+
+/// What a recipe computes is planned for shapes that are known.
+#[test]
+fn what_cannot_be_left_open_is_planned_for_each_shape() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[2, n] x) => (float[2, 2] y) {
+          y = com.microsoft.FusedMatMul <alpha = 2.0, transB = 1> (x, x)
+        }"#;
+    let mut session = session(parse_model(text).unwrap());
+    for n in 3..9 {
+        let x: Vec<f32> = (0..2 * n).map(|i| i as f32).collect();
+        let y = session.run(&Arrays::from([("x".into(), floats_array(&[2, n], &x))])).unwrap();
+        let squares = x[..n].iter().map(|x| f64::from(x * x)).sum::<f64>();
+        assert_eq!(floats(&y[0].1)[0], 2.0 * squares);
+        assert_eq!(session.plans(), (n - 2).min(4));
+    }
+}
+
 /// A cache that grows by what each run gives: in one session, and each time in a new one. One model's
 /// cache can be left open in a plan, the other's can't.
 #[test]

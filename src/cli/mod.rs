@@ -40,7 +40,7 @@ pub enum Failure {
     /// Something to tell the user.
     Error(Error),
     /// The same, where the arguments are to blame.
-    #[cfg_attr(not(feature = "runtime"), allow(dead_code, reason = "only `run` has such arguments"))]
+    #[cfg_attr(not(feature = "runtime"), allow(dead_code, reason = "only `run` needs it"))]
     Usage(Error),
     /// Stdout takes no more.
     Output(io::Error),

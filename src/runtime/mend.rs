@@ -41,13 +41,15 @@ fn rewired(context: &ParsingContext, node: &NodeProto, wiring: impl Wiring) -> B
 /// What to wire around one of tract's operators.
 trait Wiring: std::fmt::Debug + Clone + Send + Sync + 'static {
     /// Wires the operator, and what it needs before and after it.
-    fn wire(
-        &self,
-        inner: &dyn Expansion,
-        prefix: &str,
-        model: &mut TypedModel,
-        inputs: &[OutletId],
-    ) -> TractResult<TVec<OutletId>>;
+    fn wire(&self, site: Site) -> TractResult<TVec<OutletId>>;
+}
+
+/// One of tract's operators, and where to wire it.
+struct Site<'a> {
+    inner: &'a dyn Expansion,
+    prefix: &'a str,
+    model: &'a mut TypedModel,
+    inputs: &'a [OutletId],
 }
 
 #[derive(Debug, Clone)]
@@ -80,7 +82,7 @@ impl<W: Wiring> Expansion for Rewired<W> {
         model: &mut TypedModel,
         inputs: &[OutletId],
     ) -> TractResult<TVec<OutletId>> {
-        self.wiring.wire(self.inner.as_ref(), prefix, model, inputs)
+        self.wiring.wire(Site { inner: self.inner.as_ref(), prefix, model, inputs })
     }
 }
 
@@ -178,13 +180,8 @@ struct Masked {
 }
 
 impl Wiring for Masked {
-    fn wire(
-        &self,
-        inner: &dyn Expansion,
-        prefix: &str,
-        model: &mut TypedModel,
-        inputs: &[OutletId],
-    ) -> TractResult<TVec<OutletId>> {
+    fn wire(&self, site: Site) -> TractResult<TVec<OutletId>> {
+        let Site { inner, prefix, model, inputs } = site;
         let mut inputs: TVec<OutletId> = inputs.into();
         let datum_type = model.outlet_fact(inputs[0])?.datum_type;
         inputs[3] = additive(&format!("{prefix}.mask"), model, inputs[3], datum_type)?;
@@ -251,13 +248,8 @@ fn reduce_all(context: &ParsingContext, node: &NodeProto) -> Built {
 struct Accurate;
 
 impl Wiring for Accurate {
-    fn wire(
-        &self,
-        inner: &dyn Expansion,
-        prefix: &str,
-        model: &mut TypedModel,
-        inputs: &[OutletId],
-    ) -> TractResult<TVec<OutletId>> {
+    fn wire(&self, site: Site) -> TractResult<TVec<OutletId>> {
+        let Site { inner, prefix, model, inputs } = site;
         let datum_type = model.outlet_fact(inputs[0])?.datum_type;
         if datum_type != DatumType::F32 {
             return inner.wire(prefix, model, inputs);

@@ -49,12 +49,6 @@ impl Dense {
         optimizer
     }
 
-    /// How many matrices are held, each layout counted.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        locked(&self.0).len()
-    }
-
     /// The matrix in this layout.
     fn packed(&self, op: &OptMatMulPack, matrix: &Arc<Tensor>) -> TractResult<Option<Arc<Tensor>>> {
         let digest = blake3::hash(matrix.try_as_plain_ram()?.as_bytes());
@@ -113,6 +107,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tract_core::ops::einsum::EinSum;
 
     #[test]
     fn ternary_weights_are_packed_once_for_each_content() {
@@ -121,5 +116,29 @@ mod tests {
         assert!(Arc::ptr_eq(&a, &b));
         assert!(!Arc::ptr_eq(&a, &c));
         assert!(!Arc::ptr_eq(&a, &ternary(&[0, 1, 2, 0], 4, 3).unwrap()));
+    }
+
+    #[test]
+    fn dense_weights_are_packed_once_for_each_layout() {
+        let dense = Dense::default();
+        let product = || {
+            let mut model = TypedModel::default();
+            let x = model.add_source("x", f32::fact([3, 4]))?;
+            let weight = Tensor::from_shape(&[4, 4], &[0.5f32; 16])?;
+            let weight = model.add_const("weight", weight)?;
+            let axes = AxesMapping::for_numpy_matmul(2, false, false, false)?;
+            let product = EinSum::new(axes, DatumType::F32);
+            let y = model.wire_node("y", product, &[x, weight])?;
+            model.select_output_outlets(&y)?;
+            model.optimize_with_session(&mut dense.optimizer().session())?;
+            model
+                .into_runnable()?
+                .run(tvec![Tensor::from_shape(&[3, 4], &[2f32; 12])?.into_tvalue()])
+        };
+        for _ in 0..2 {
+            let y = product().unwrap();
+            assert_eq!(*y[0], Tensor::from_shape(&[3, 4], &[4f32; 12]).unwrap());
+            assert_eq!(locked(&dense.0).len(), 1);
+        }
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Plan {
 }
 
 /// An input, and an axis of it.
-type Axis = (usize, usize);
+pub(super) type Axis = (usize, usize);
 
 /// The plans of one model.
 #[derive(Default)]
@@ -67,6 +67,11 @@ pub(super) struct Plans {
 }
 
 impl Plans {
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Takes out the plan used last.
     pub fn take(&mut self) -> Option<Plan> {
         self.kept.pop_front()
@@ -109,20 +114,32 @@ impl Plans {
             let may = growth > 0 && plan.open.is_empty() && least(&plan.inputs, &axes) >= LEAST;
             (may && !self.closed.contains(&axes)).then_some((index, axes))
         })?;
-        let fixed = &mut self.kept[index];
-        let open = plan(lowered, &self.dense, fixed.inputs.clone(), axes.clone()).ok();
-        let open = open.and_then(|mut open| agree(fixed, &mut open, values()).then_some(open));
-        if open.is_some() {
-            self.kept.remove(index);
-        } else {
-            self.closed.insert(axes);
+        // Until it is shown to be right.
+        self.closed.insert(axes.clone());
+        let inputs = self.kept[index].inputs.clone();
+        let values = cut(values(), &inputs).ok()?;
+        let mut open = plan(lowered, &self.dense, inputs, axes.clone()).ok()?;
+        let given = open.give(&values)?;
+        // A plan that fails half way is not used again.
+        let mut fixed = self.kept.remove(index)?;
+        if !agree(&fixed.give(&values)?, &given) {
+            self.kept.insert(index, fixed);
+            return None;
         }
-        open
+        self.closed.remove(&axes);
+        Some(open)
     }
 
-    /// Drops a plan that failed. Whether its axes were left open for it, and from now on are not.
-    pub fn close(&mut self, failed: Plan) -> bool {
-        !failed.open.is_empty() && self.closed.insert(failed.open)
+    /// Drops a plan that failed. The axes that it left open, if any, are left open no more.
+    pub fn close(&mut self, failed: Plan) -> Option<Vec<Axis>> {
+        let axes = Some(failed.open).filter(|axes| !axes.is_empty())?;
+        self.closed.insert(axes.clone());
+        Some(axes)
+    }
+
+    /// Axes may be left open again.
+    pub fn reopen(&mut self, axes: &[Axis]) {
+        self.closed.remove(axes);
     }
 }
 
@@ -131,6 +148,12 @@ impl Plan {
         difference(&self.inputs, wanted).is_some_and(|(axes, _)| {
             axes.is_empty() || axes == self.open && least(wanted, &axes) >= LEAST
         })
+    }
+
+    /// The outputs for these values; `None` where it fails.
+    fn give(&mut self, values: &TVec<TValue>) -> Option<TVec<TValue>> {
+        let run = || self.state.run(values.clone()).map_err(|e| failed("the plan failed", &e));
+        guarded(run).ok()
     }
 }
 
@@ -199,23 +222,22 @@ fn feeds<'i>(inputs: &'i [Input], open: &[Axis], symbols: &SymbolScope) -> Vec<F
     inputs.iter().enumerate().map(of).collect()
 }
 
-/// Whether both plans give the same for these values, cut to the sizes that both are for.
-fn agree(fixed: &mut Plan, open: &mut Plan, values: TVec<Tensor>) -> bool {
-    let run = |plan: &mut Plan, values: &TVec<TValue>| {
-        guarded(|| plan.state.run(values.clone()).map_err(|e| failed("the plan failed", &e)))
+/// The values, cut to the sizes of these inputs, which are no larger.
+fn cut(values: TVec<Tensor>, inputs: &[Input]) -> TractResult<TVec<TValue>> {
+    let one = |(value, input): (Tensor, &Input)| {
+        let mut sizes = input.shape.iter().enumerate();
+        let cut = sizes.try_fold(value, |value, (axis, &size)| match value.shape()[axis] == size {
+            true => Ok(value),
+            false => value.slice(axis, 0, size),
+        });
+        cut.map(Tensor::into_tvalue)
     };
-    let cut = |value: Tensor, input: &Input| {
-        let axes = 0..value.rank();
-        axes.zip(&input.shape).try_fold(value, |v, (axis, &size)| match v.shape()[axis] == size {
-            true => Ok(v),
-            false => v.slice(axis, 0, size),
-        })
-    };
-    let values =
-        values.into_iter().zip(&fixed.inputs).map(|(v, i)| cut(v, i).map(Tensor::into_tvalue));
-    let Ok(values) = values.collect::<TractResult<TVec<TValue>>>() else { return false };
-    let (Ok(a), Ok(b)) = (run(fixed, &values), run(open, &values)) else { return false };
-    a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| close(a, b).unwrap_or(false))
+    values.into_iter().zip(inputs).map(one).collect()
+}
+
+/// Whether two plans gave the same.
+fn agree(a: &[TValue], b: &[TValue]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| close(a, b).unwrap_or(false))
 }
 
 /// Whether two results are the same: integers and what is not finite exactly, floats nearly.
@@ -243,97 +265,20 @@ pub(super) fn failed(what: &str, e: &TractError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{runtime::lower::lower, text::parse_model};
 
-    /// A plan's session as far as it matters here.
-    struct Session {
-        lowered: Lowered,
-        plans: Plans,
-    }
-
-    impl Session {
-        fn of(graph: &str) -> Session {
-            let text = format!("<ir_version: 8, opset_import: [\"\" : 17]> {graph}");
-            let lowered = lower(parse_model(&text).unwrap()).unwrap();
-            Session { lowered, plans: Plans::default() }
-        }
-
-        /// Prepares for inputs of these shapes that count up from 0, and gives the outputs.
-        fn run(&mut self, inputs: &[(&str, &[usize])]) -> TVec<TValue> {
-            let values = || inputs.iter().map(|(_, shape)| counting(shape)).collect::<TVec<_>>();
-            self.plans.prepare(&self.lowered, &wanted(inputs), values).unwrap();
-            let given = values().into_iter().map(Tensor::into_tvalue).collect();
-            self.plans.kept[0].state.run(given).unwrap()
-        }
-
-        fn open(&self) -> &[Axis] {
-            &self.plans.kept[0].open
-        }
-    }
-
-    fn wanted(inputs: &[(&str, &[usize])]) -> Vec<Input> {
-        let of = |(name, shape): &(&str, &[usize])| Input {
-            name: (*name).to_owned(),
+    fn inputs(shapes: &[&[usize]]) -> Vec<Input> {
+        let of = |shape: &&[usize]| Input {
+            name: String::new(),
             datum_type: DatumType::F32,
             shape: shape.to_vec(),
             decision: None,
         };
-        inputs.iter().map(of).collect()
-    }
-
-    fn counting(shape: &[usize]) -> Tensor {
-        let count = shape.iter().product::<usize>();
-        let numbers: Vec<f32> = (0..count).map(|i| i as f32).collect();
-        Tensor::from_shape(shape, &numbers).unwrap()
-    }
-
-    /// A cache of `past` rows that a run adds one to, and a mask as long as the sum.
-    const CACHE: &str = "g (float[past, 2] old, float[total] mask, float[1, 2] x) => (float[total, 2] new, float y) {
-        new = Concat <axis = 0> (old, x)
-        m = MatMul(mask, new)
-        y = ReduceSum <keepdims = 0> (m)
-    }";
-
-    #[test]
-    fn one_plan_does_for_a_growing_cache() {
-        let mut session = Session::of(CACHE);
-        for past in 1..9 {
-            let inputs = [("old", &[past, 2][..]), ("mask", &[past + 1]), ("x", &[1, 2])];
-            let outputs = session.run(&inputs);
-            let fresh = Session::of(CACHE).run(&inputs);
-            assert_eq!(outputs, fresh, "{past}");
-            assert_eq!(session.open().len(), if past < 3 { 0 } else { 2 }, "{past}");
-        }
-        // The plan for one row, and the open one in the place of that for two.
-        assert_eq!(session.plans.kept.len(), 2);
-        // Smaller again, but never so small that it would be broadcast.
-        session.run(&[("old", &[2, 2]), ("mask", &[3]), ("x", &[1, 2])]);
-        assert_eq!(session.open().len(), 2);
-        session.run(&[("old", &[1, 2]), ("mask", &[2]), ("x", &[1, 2])]);
-        assert_eq!(session.open().len(), 0);
-        assert_eq!(session.plans.kept.len(), 2);
-    }
-
-    /// What a recipe computes is planned for shapes that are known.
-    #[test]
-    fn what_cannot_be_left_open_is_planned_for_each_shape_and_tried_once() {
-        let mut session = Session::of(
-            "g (float[2, n] x) => (float[2, 2] y) { y = com.microsoft.FusedMatMul <alpha = 2.0, transB = 1> (x, x) }",
-        );
-        for n in 3..9 {
-            let outputs = session.run(&[("x", &[2, n])]);
-            let sum = (0..n).map(|i| 2.0 * (i * i) as f32).sum::<f32>();
-            assert_eq!(outputs[0].to_plain_array_view::<f32>().unwrap()[[0, 0]], sum);
-            assert_eq!(session.open(), []);
-        }
-        assert_eq!(session.plans.closed.len(), 1);
-        assert_eq!(session.plans.kept.len(), KEPT);
+        shapes.iter().map(of).collect()
     }
 
     #[test]
     fn growth_is_the_same_for_all_axes_or_none() {
-        let of =
-            |past, total, x| wanted(&[("old", &[past, 2]), ("mask", &[total]), ("x", &[x, 2])]);
+        let of = |past, total, x| inputs(&[&[past, 2], &[total], &[x, 2]]);
         let base = of(3, 4, 1);
         assert_eq!(difference(&base, &base), Some((vec![], 0)));
         assert_eq!(difference(&base, &of(5, 6, 1)), Some((vec![(0, 0), (1, 0)], 2)));
@@ -346,32 +291,23 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_gives_something_else_does_not_agree() {
-        let inputs = wanted(&[("x", &[3])]);
-        let plan = |add: f32| {
-            let text =
-                format!("g (float[n] x) => (float[n] y) <float a = {{{add}}}> {{ y = Add(x, a) }}");
-            plan(&Session::of(&text).lowered, &Dense::default(), inputs.clone(), vec![]).unwrap()
-        };
-        let agree = |a, b| agree(&mut plan(a), &mut plan(b), tvec![counting(&[5])]);
-        assert!(agree(1.0, 1.0));
-        assert!(agree(1.0, 1.001));
-        assert!(!agree(1.0, 1.1));
+    fn values_are_cut_to_what_a_plan_is_for() {
+        let value = tensor2(&[[1f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let cut = cut(tvec![value], &inputs(&[&[2, 2]])).unwrap();
+        assert_eq!(*cut[0], tensor2(&[[1f32, 2.0], [4.0, 5.0]]));
     }
 
     #[test]
-    fn plans_share_what_is_packed() {
-        let mut session = Session::of(
-            "g (float[n, 4] x, float[m] z) => (float[n, 4] y, float[m] w) <float[4, 4] a = {
-                1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 9.0
-            }> { y = MatMul(x, a) w = Neg(z) }",
-        );
-        for m in [1, 5] {
-            let outputs = session.run(&[("x", &[3, 4]), ("z", &[m])]);
-            let y = outputs[0].to_plain_array_view::<f32>().unwrap();
-            assert_eq!((y[[0, 0]], y[[0, 1]]), (22.0, 28.0));
-        }
-        assert_eq!(session.plans.kept.len(), 2);
-        assert_eq!(session.plans.dense.len(), 1);
+    fn plans_agree_on_floats_nearly_and_on_the_rest_exactly() {
+        let agree = |a: Tensor, b: Tensor| agree(&[a.into_tvalue()], &[b.into_tvalue()]);
+        assert!(agree(tensor1(&[1f32, -8.0]), tensor1(&[1.01f32, -8.0])));
+        assert!(!agree(tensor1(&[1f32, -8.0]), tensor1(&[1.1f32, -8.0])));
+        assert!(!agree(tensor1(&[1f32, -8.0]), tensor1(&[1f64, -8.0])));
+        assert!(!agree(tensor1(&[1f32]), tensor2(&[[1f32]])));
+        assert!(!agree(tensor1(&[1000i64]), tensor1(&[1001i64])));
+        let infinite = || tensor1(&[f32::NEG_INFINITY, f32::NAN, 1.0]);
+        assert!(agree(infinite(), infinite()));
+        assert!(!agree(infinite(), tensor1(&[f32::INFINITY, f32::NAN, 1.0])));
+        assert!(!agree(infinite(), tensor1(&[f32::NEG_INFINITY, 0.0, 1.0])));
     }
 }

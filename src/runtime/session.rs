@@ -3,7 +3,7 @@
 use super::{
     guard::guarded,
     lower::{self, Lowered},
-    plans::{Input, Plans, failed},
+    plans::{Axis, Input, Plans, failed},
     tensor,
 };
 use crate::{
@@ -137,6 +137,11 @@ impl Session {
         self.kernel
     }
 
+    /// Plans that are kept for runs to come.
+    pub fn plans(&self) -> usize {
+        self.plans.len()
+    }
+
     /// Plans the model for inputs of these shapes, so that the next run with them need not.
     pub fn prepare(&mut self, inputs: &BTreeMap<String, Array>) -> Result<()> {
         let wanted = self.bind(inputs)?;
@@ -178,6 +183,8 @@ impl Session {
         mut run: impl FnMut(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
     ) -> Result<Vec<(String, Array)>> {
         let wanted = self.bind(inputs)?;
+        // What an open plan failed for: it was wrong, unless the plan for these very shapes fails too.
+        let mut doubted = None;
         loop {
             self.plan(&wanted, inputs)?;
             // A plan that fails half way is not used again.
@@ -194,8 +201,13 @@ impl Session {
                     self.plans.keep(plan);
                     return self.named(values);
                 }
-                Err(_) if self.plans.close(plan) => {}
-                Err(e) => return Err(self.explained(e, &wanted)),
+                Err(e) => match self.plans.close(plan) {
+                    Some(axes) => doubted = Some(axes),
+                    None => {
+                        doubted.iter().for_each(|axes: &Vec<Axis>| self.plans.reopen(axes));
+                        return Err(self.explained(e, &wanted));
+                    }
+                },
             }
         }
     }
