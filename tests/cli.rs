@@ -532,7 +532,12 @@ fn wrong_usage_is_exit_2() {
     for args in [
         &[][..],
         &["inspect"],
-        &["rewrite", "model.onnx", "--subln", "all"],
+        &["rewrite", "model.onnx", "--subln", "everywhere"],
+        &["rewrite", "model.onnx", "--lrc-rank", "0"],
+        &["rewrite", "model.onnx", "--lrc-ratio", "0"],
+        &["rewrite", "model.onnx", "--lrc-ratio", "1.5"],
+        &["rewrite", "model.onnx", "--lrc-rank", "4", "--lrc-ratio", "0.5"],
+        &["rewrite", "model.onnx", "--trainable", "lrc-only"],
         &["rewrite", "model.onnx", "--include", "("],
         &["inspect", "model.onnx", "-q", "-v"],
         &["inspect", "model.onnx", "--format", "yaml"],

@@ -316,7 +316,10 @@ pub(super) fn nearest<'r>(
         let why = format!("node `{}` computes a constant; it may be part of a weight", label(node));
         return Nearest { rule: None, why };
     }
-    match furthest(view, constants, recipe, id, |_| true) {
+    let replaces = |rule: &Rule| rule.effect() != Effect::Keep;
+    let nearest = furthest(view, constants, recipe, id, replaces)
+        .or_else(|| furthest(view, constants, recipe, id, |rule| !replaces(rule)));
+    match nearest {
         Some((rule, Miss { why, .. })) => Nearest { rule: Some(rule), why },
         None => Nearest { rule: None, why: format!("no rule starts at {}", qualified(node)) },
     }

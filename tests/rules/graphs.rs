@@ -6,7 +6,7 @@ use bitonnx::{
         self, GraphProto, ModelProto, NodeProto, TypeProto, tensor_proto::DataType,
         tensor_shape_proto::dimension, type_proto,
     },
-    rewrite::{Filter, Options, Rewritten, Rule, rewrite},
+    rewrite::{Filter, Options, Placement, Rewritten, Rule, rewrite},
     rules::recipe,
     text,
 };
@@ -45,7 +45,8 @@ fn small(path: &PathBuf) -> Small {
 /// A rewrite that takes every projection: small graphs have no transformer around theirs.
 pub fn rewritten(model: &ModelProto, recipe: &[Rule]) -> Rewritten {
     let filters = vec![Filter::new(true, "").unwrap()];
-    let options = Options { filters, allow_unmatched: true, ..Options::default() };
+    let subln = Some(Placement::None);
+    let options = Options { filters, allow_unmatched: true, subln, ..Options::default() };
     rewrite(model.clone(), recipe, &options, &mut |_, _| {}).unwrap()
 }
 
@@ -59,10 +60,16 @@ pub fn model(source: &str) -> ModelProto {
     graph.value_info = values;
     for (seed, value) in stored.iter().enumerate() {
         let (kind, dims) = declared(value.r#type.as_ref().unwrap());
-        assert_eq!(kind, DataType::Float, "{}", value.name());
         let numbers = Numbers::new(seed as u64).floats(dims.iter().product());
-        let array = Array::from_vec(&dims, numbers).unwrap();
-        graph.initializer.push(array.to_tensor(value.name()));
+        let tensor = match kind {
+            DataType::Float => Array::from_vec(&dims, numbers).unwrap().to_tensor(value.name()),
+            DataType::Float16 => {
+                let numbers = numbers.into_iter().map(half::f16::from_f32).collect();
+                Array::from_vec(&dims, numbers).unwrap().to_tensor(value.name())
+            }
+            other => panic!("`{}` is {other:?}", value.name()),
+        };
+        graph.initializer.push(tensor);
     }
     model
 }
