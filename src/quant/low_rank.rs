@@ -6,7 +6,7 @@
 //! arXiv:0909.4061), with a seed that never changes: the same weight gives the same factors.
 
 use super::{Error, Matrix, Ternary};
-use faer::{Mat, MatRef};
+use nalgebra::{DMatrix, DMatrixView};
 use rayon::prelude::*;
 use std::ops::ControlFlow;
 
@@ -38,12 +38,14 @@ pub fn low_rank(weight: &Matrix, ternary: &Ternary, rank: usize) -> Result<Corre
     let (n, k) = (weight.n(), weight.k());
     let residual = Residual::of(weight, ternary)?;
     let rank = rank.min(n).min(k);
-    // Rows of E are columns here: this is Eᵀ, `[k, n]`.
-    let transposed = MatRef::from_column_major_slice(&residual.data, k, n);
     let sketched = n.min(k) > EXACT.max(2 * (rank + OVERSAMPLING));
-    let (v, values, u) = match sketched {
-        true => sketch(transposed, rank),
-        false => decompose(transposed),
+    let (u, values, v) = match sketched {
+        true => sketch(&residual.data, n, k, rank),
+        // Rows of E are columns here.
+        false => {
+            let (v, values, u) = decompose(DMatrix::from_column_slice(k, n, &residual.data));
+            (u, values, v)
+        }
     };
     let kept: f64 = values.iter().take(rank).map(|s| f64::from(*s).powi(2)).sum();
     let left = (residual.squares - kept).max(0.0);
@@ -53,10 +55,9 @@ pub fn low_rank(weight: &Matrix, ternary: &Ternary, rank: usize) -> Result<Corre
         errors: residual.relative([residual.squares, left]),
     };
     for (column, value) in values.iter().take(rank).enumerate() {
-        let sign = sign(u.col(column).iter().copied());
-        let root = sign * value.max(0.0).sqrt();
-        fill(&mut correction.u, rank, column, u.col(column).iter().map(|x| x * root));
-        fill(&mut correction.v, rank, column, v.col(column).iter().map(|x| x * root));
+        let root = sign(u.column(column).iter().copied()) * value.max(0.0).sqrt();
+        fill(&mut correction.u, rank, column, u.column(column).iter().map(|x| x * root));
+        fill(&mut correction.v, rank, column, v.column(column).iter().map(|x| x * root));
     }
     Ok(correction)
 }
@@ -140,48 +141,56 @@ fn subtract(values: &mut [f32], ternary: &Ternary, row: usize) {
 }
 
 /// The singular vectors and values of `a`: left, values in descending order, right.
-fn decompose(a: MatRef<f32>) -> (Mat<f32>, Vec<f32>, Mat<f32>) {
-    match a.thin_svd() {
-        Ok(svd) => {
-            let values = svd.S().column_vector().iter().copied().collect();
-            (svd.U().to_owned(), values, svd.V().to_owned())
-        }
-        // What does not converge is not corrected.
-        Err(_) => (Mat::zeros(a.nrows(), 0), Vec::new(), Mat::zeros(a.ncols(), 0)),
-    }
+fn decompose(a: DMatrix<f32>) -> (DMatrix<f32>, Vec<f32>, DMatrix<f32>) {
+    let svd = a.svd(true, true);
+    let (left, right) = (svd.u.unwrap_or_default(), svd.v_t.unwrap_or_default());
+    (left, svd.singular_values.iter().copied().collect(), right.transpose())
 }
 
-/// The leading singular vectors and values of `a`, `[k, n]`, by way of a random subspace.
-fn sketch(a: MatRef<f32>, rank: usize) -> (Mat<f32>, Vec<f32>, Mat<f32>) {
+/// The leading singular vectors and values of `e`, `[n, k]` row after row, by way of a random subspace.
+fn sketch(e: &[f32], n: usize, k: usize, rank: usize) -> (DMatrix<f32>, Vec<f32>, DMatrix<f32>) {
     let width = rank + OVERSAMPLING;
     let mut random = Random::new(b"sketch");
-    let probe = Mat::from_fn(a.ncols(), width, |_, _| random.normal());
-    let mut basis = orthonormal(product(a, &probe).as_ref());
+    let probe = DMatrix::from_fn(k, width, |_, _| random.normal());
+    let mut basis = rows_times(e, n, k, &probe).qr().q();
     for _ in 0..ITERATIONS {
-        let back = orthonormal(product(a.transpose(), &basis).as_ref());
-        basis = orthonormal(product(a, &back).as_ref());
+        let back = columns_times(e, n, k, &basis).qr().q();
+        basis = rows_times(e, n, k, &back).qr().q();
     }
-    let (right, values, left) = decompose(product(a.transpose(), &basis).as_ref());
-    (&basis * &left, values, right)
+    let (right, values, left) = decompose(columns_times(e, n, k, &basis));
+    (basis * left, values, right)
 }
 
-/// How many rows of a product one task makes.
-const ROWS: usize = 128;
+/// How many rows, or columns, of E one task takes: the same however many cores there are, and so the
+/// sums are the same.
+const STRIP: usize = 128;
 
-/// `a·b` on all cores. The tasks are the same however many there are, and so is the result.
-fn product(a: MatRef<f32>, b: &Mat<f32>) -> Mat<f32> {
-    let mut made = Mat::zeros(a.nrows(), b.ncols());
-    let starts: Vec<usize> = (0..a.nrows()).step_by(ROWS).collect();
-    let pieces: Vec<Mat<f32>> =
-        starts.par_iter().map(|&start| a.subrows(start, ROWS.min(a.nrows() - start)) * b).collect();
-    for (&start, piece) in starts.iter().zip(&pieces) {
-        made.subrows_mut(start, piece.nrows()).copy_from(piece);
+/// `E·b`, `[n, width]`, on all cores.
+fn rows_times(e: &[f32], n: usize, k: usize, b: &DMatrix<f32>) -> DMatrix<f32> {
+    let strips: Vec<DMatrix<f32>> = e
+        .par_chunks(STRIP * k)
+        .map(|rows| DMatrix::from_row_slice(rows.len() / k, k, rows) * b)
+        .collect();
+    stacked(&strips, n, b.ncols())
+}
+
+/// `Eᵀ·b`, `[k, width]`, on all cores.
+fn columns_times(e: &[f32], n: usize, k: usize, b: &DMatrix<f32>) -> DMatrix<f32> {
+    let transposed = DMatrixView::from_slice(e, k, n);
+    let starts: Vec<usize> = (0..k).step_by(STRIP).collect();
+    let strips: Vec<DMatrix<f32>> =
+        starts.par_iter().map(|&at| transposed.rows(at, STRIP.min(k - at)) * b).collect();
+    stacked(&strips, k, b.ncols())
+}
+
+fn stacked(strips: &[DMatrix<f32>], rows: usize, columns: usize) -> DMatrix<f32> {
+    let mut made = DMatrix::zeros(rows, columns);
+    let mut start = 0;
+    for strip in strips {
+        made.rows_mut(start, strip.nrows()).copy_from(strip);
+        start += strip.nrows();
     }
     made
-}
-
-fn orthonormal(a: MatRef<f32>) -> Mat<f32> {
-    a.qr().compute_thin_Q()
 }
 
 /// 1 or -1, so that the element of the largest magnitude becomes positive.
