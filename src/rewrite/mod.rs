@@ -106,6 +106,13 @@ pub fn rewrite_unsealed(
     let (decisions, mut warnings) = decide(&sites, options, is_qat)?;
     check_options(&model, &sites, &decisions, options)?;
     let mut converter = Converter::new(&model, options);
+    if converter.is_qat() && !is_qat && converter.store.names.contains(qat::LAMBDA) {
+        return Err(Error::new(
+            "the QAT variant can't be made",
+            format!("the model has a value named `{}`, which would be its new input", qat::LAMBDA),
+            "rename that value",
+        ));
+    }
     let mut parameters = match options.qat {
         Some(_) => Parameters::of(&model),
         None => Parameters::default(),

@@ -16,6 +16,11 @@ impl Names {
         Names(names)
     }
 
+    /// Whether the file has the name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
     /// `BASE_ROLE`, with `_bit` before the role as often as the file has that name already.
     pub fn fresh(&mut self, base: &str, role: &str) -> String {
         let mut base = base.to_owned();
