@@ -37,6 +37,7 @@ pub mod roles;
 pub mod rules;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+pub mod schedule;
 pub mod text;
 
 pub use error::{Error, Result};
