@@ -39,5 +39,6 @@ pub mod rules;
 pub mod runtime;
 pub mod schedule;
 pub mod text;
+pub mod weights;
 
 pub use error::{Error, Result};

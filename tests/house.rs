@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rules", &["graph", "proto", "quant", "rewrite"]),
     ("runtime", &["error", "graph", "kernels", "npz", "proto"]),
     ("schedule", &["error"]),
+    ("weights", &["error", "proto", "rewrite"]),
 ];
 
 #[test]
