@@ -37,6 +37,8 @@ pub mod roles;
 pub mod rules;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+pub mod schedule;
 pub mod text;
+pub mod weights;
 
 pub use error::{Error, Result};

@@ -21,6 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rewrite", &["error", "graph", "proto", "quant", "report", "roles", "text"]),
     ("rules", &["graph", "proto", "quant", "rewrite"]),
     ("runtime", &["error", "graph", "kernels", "npz", "proto"]),
+    ("schedule", &["error"]),
+    ("weights", &["error", "proto", "rewrite"]),
 ];
 
 #[test]

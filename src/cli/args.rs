@@ -48,6 +48,8 @@ pub enum Task {
     Inspect(Inspect),
     /// Replace the projections of a model's transformer blocks by BitLinears
     Rewrite(Rewrite),
+    /// Put trained tensors into the model that they were trained in
+    ImportWeights(ImportWeights),
     /// Run a model with tract
     Run(Run),
     /// Print a model in ONNX's text syntax, or what differs between two
@@ -213,6 +215,31 @@ impl<T: Filtered> FromArgMatches for Filters<T> {
         Ok(())
     }
 }
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = IMPORT_WEIGHTS_HELP)]
+pub struct ImportWeights {
+    /// The ONNX file: what `rewrite --qat` wrote, or a source
+    pub model: PathBuf,
+    /// The trained tensors, keyed by initializer name
+    #[arg(value_name = "W.safetensors")]
+    pub weights: PathBuf,
+    /// The file to write; MODEL with `.trained` before its ending when not given
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+    /// Keep the model's data where the file has no tensor
+    #[arg(long)]
+    pub partial: bool,
+    /// Replace OUT where it exists, be it MODEL itself
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+const IMPORT_WEIGHTS_HELP: &str = "\
+The manifest beside a QAT file says which tensors are expected; without one, every float initializer of
+more than one element is. Data that MODEL keeps in a file beside it, OUT does too.
+
+Example: bitonnx import-weights model.qat.onnx trained.safetensors && bitonnx rewrite model.trained.qat.onnx";
 
 #[derive(Debug, clap::Args)]
 #[command(

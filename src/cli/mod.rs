@@ -6,6 +6,7 @@ mod config;
 pub mod console;
 mod explain;
 mod files;
+mod import_weights;
 mod inspect;
 mod kernels;
 #[cfg(feature = "runtime")]
@@ -63,6 +64,7 @@ pub fn run(task: Task, console: &mut Console) -> Result<Exit, Failure> {
     match task {
         Task::Inspect(args) => inspect::run(&args, console),
         Task::Rewrite(args) => rewrite::run(&args, console),
+        Task::ImportWeights(args) => import_weights::run(&args, console),
         #[cfg(feature = "runtime")]
         Task::Run(args) => run::run(&args, console),
         #[cfg(not(feature = "runtime"))]

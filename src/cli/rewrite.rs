@@ -117,7 +117,7 @@ fn default_output(model: &Path, qat: bool) -> PathBuf {
 }
 
 /// `model.qat.json` for `model.qat.onnx` and for `model.onnx`.
-fn manifest_path(out: &Path) -> PathBuf {
+pub fn manifest_path(out: &Path) -> PathBuf {
     default_output(out, false).with_extension("").with_extension("qat.json")
 }
 
@@ -160,7 +160,7 @@ fn is_read(target: &Path, why: &str) -> Error {
 
 /// Whether a file is the data file of the model that stands at a path, by the name that `proto::save`
 /// gives it: it goes when that model is replaced.
-fn is_data_of(file: &Path, model: &Path) -> bool {
+pub fn is_data_of(file: &Path, model: &Path) -> bool {
     let (Some(name), Some(model_name)) = (file.file_name(), model.file_name()) else {
         return false;
     };
@@ -171,7 +171,7 @@ fn is_data_of(file: &Path, model: &Path) -> bool {
         && same_file(&model.with_file_name(&*name), file)
 }
 
-fn check_target(target: &Path, overwrite: bool) -> Result<()> {
+pub fn check_target(target: &Path, overwrite: bool) -> Result<()> {
     let unwritable = |why: String, hint: &str| {
         Err(Error::new(format!("{} can't be written", target.display()), why, hint))
     };

@@ -19,6 +19,8 @@ mod onnx {
 }
 
 pub use onnx::*;
+pub(crate) use stand_in::stand_in;
+
 pub use save::{ExternalData, Saved, digest, save, save_sealed};
 pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes};
 pub use tensors::tensors_mut;
@@ -90,7 +92,9 @@ pub fn open(path: &Path) -> Result<Source> {
 }
 
 /// A file's content as a memory map.
-fn map(path: &Path) -> Result<Bytes> {
+///
+/// The file may be replaced by renaming while the map is in use, not changed in place.
+pub fn map(path: &Path) -> Result<Bytes> {
     let failed = |e: std::io::Error| {
         Error::new(
             format!("{} can't be read", path.display()),

@@ -2,7 +2,7 @@
 
 /// What a file is in truth, and how to get what it stands for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct StandIn {
+pub(crate) struct StandIn {
     /// What it is, as the end of a sentence.
     pub is: &'static str,
     /// What to do about it.
@@ -20,7 +20,7 @@ const PAGE: StandIn = StandIn {
 };
 
 /// The stand-in that a file's content is, if it is one.
-pub(super) fn stand_in(content: &[u8]) -> Option<StandIn> {
+pub(crate) fn stand_in(content: &[u8]) -> Option<StandIn> {
     if content.starts_with(b"version https://git-lfs.github.com/spec/") {
         return Some(POINTER);
     }

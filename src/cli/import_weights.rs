@@ -1,0 +1,198 @@
+//! `import-weights`: trained tensors into the model that they were trained in.
+
+use super::{
+    Exit, Failure,
+    args::ImportWeights,
+    console::Console,
+    files::{in_file, same_file},
+    progress::Progress,
+    rewrite::{check_target, is_data_of, manifest_path},
+    table::size,
+};
+use bitonnx::{
+    Error, Result,
+    proto::{self, ExternalData, ModelProto},
+    rewrite::Manifest,
+    weights::import_weights,
+};
+use prost::Message as _;
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Writes the model with the tensors in it.
+pub fn run(args: &ImportWeights, console: &mut Console) -> Result<Exit, Failure> {
+    let out = args.output.clone().unwrap_or_else(|| default_output(&args.model));
+    let proto::Source { model, files } = proto::open(&args.model)?;
+    let manifest = Beside::find(&args.model, &model, &out)?;
+    check_targets(args, &out, manifest.as_ref(), &files)?;
+    let weights = proto::map(&args.weights)?;
+    let parsed = manifest.as_ref().map(|found| &found.manifest);
+    let imported = import_weights(model, &weights, parsed, args.partial)
+        .map_err(|e| in_file(&args.weights, &e))?;
+
+    // Data that lie in files of their own go on doing so.
+    let external = if files.len() > 1 { ExternalData::Always } else { ExternalData::Auto };
+    let length = imported.model.encoded_len() as u64;
+    let mut progress = Progress::new(console, "writing");
+    let written = &mut |bytes| progress.at(bytes, length);
+    proto::save(&imported.model, &out, external, written)?;
+    drop(progress);
+    if let Some(found) = &manifest {
+        found.write()?;
+    }
+
+    let [model, from, to] =
+        [&args.model, &args.weights, &out].map(|path| path.display().to_string());
+    if console.json() {
+        console.print_json(&json!({
+            "model": model,
+            "weights": from,
+            "output": to,
+            "manifest": manifest.map(|found| found.target.display().to_string()),
+            "imported": imported.imported,
+            "frozen": imported.frozen,
+            "missing": imported.missing,
+            "bytes": imported.bytes,
+        }))?;
+    } else {
+        let kept = match imported.missing.len() {
+            0 => String::new(),
+            kept => format!(", {kept} not in it kept"),
+        };
+        let count = imported.imported.len();
+        let tensors = if count == 1 { "tensor" } else { "tensors" };
+        let bytes = size(imported.bytes);
+        writeln!(
+            console.out(),
+            "{count} {tensors} ({bytes}) of {from}{kept}: {to}; next: bitonnx rewrite {to}"
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+/// `model.trained.onnx` for `model.onnx`, `model.trained.qat.onnx` for `model.qat.onnx`; any other name
+/// becomes `name.trained.onnx`.
+fn default_output(model: &Path) -> PathBuf {
+    let name = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = |ending: &str| {
+        let cut = name.len().checked_sub(ending.len()).filter(|&cut| cut > 0)?;
+        let (stem, end) = (name.get(..cut)?, name.get(cut..)?);
+        end.eq_ignore_ascii_case(ending).then(|| stem.to_owned())
+    };
+    let name = match (stem(".qat.onnx"), stem(".onnx")) {
+        (Some(stem), _) => format!("{stem}.trained.qat.onnx"),
+        (None, Some(stem)) => format!("{stem}.trained.onnx"),
+        (None, None) => format!("{name}.trained.onnx"),
+    };
+    model.with_file_name(name)
+}
+
+/// The manifest beside a QAT file, and where its copy goes.
+struct Beside {
+    manifest: Manifest,
+    text: String,
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Beside {
+    /// `None` where there is no manifest, or it is about another file: a source has the name of its QAT
+    /// file, and lacks the input.
+    fn find(model_path: &Path, model: &ModelProto, out: &Path) -> Result<Option<Self>> {
+        let path = manifest_path(model_path);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let failed = |why: String| {
+            let hint = "write it again with `rewrite --qat`, or move it away";
+            Error::new(format!("the manifest {} can't be read", path.display()), why, hint)
+        };
+        let text = fs::read_to_string(&path).map_err(|e| failed(e.to_string()))?;
+        let manifest: Manifest = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
+        let mut inputs = model.graph.iter().flat_map(|graph| &graph.input);
+        if !inputs.any(|input| input.name() == manifest.lambda) {
+            return Ok(None);
+        }
+        Ok(Some(Beside { manifest, text, target: manifest_path(out), path }))
+    }
+
+    /// Whether the model is written where it was, so that its manifest stays.
+    fn stays(&self) -> bool {
+        self.path == self.target || same_file(&self.path, &self.target)
+    }
+
+    fn write(&self) -> Result<()> {
+        if self.stays() {
+            return Ok(());
+        }
+        fs::write(&self.target, &self.text).map_err(|e| {
+            Error::new(
+                format!("the manifest can't be written to {}", self.target.display()),
+                e.to_string(),
+                "check that you may write there, and the free space",
+            )
+        })
+    }
+}
+
+/// Refuses what would be lost by writing, before any work is done. The model itself may be replaced: it is
+/// read through a map of the old file, which stays until the end.
+fn check_targets(
+    args: &ImportWeights,
+    out: &Path,
+    manifest: Option<&Beside>,
+    files: &[PathBuf],
+) -> Result<()> {
+    let is_read = |target: &Path, why: String| {
+        let what = format!("{} can't be written", target.display());
+        let why = format!("{why}, which this very command reads");
+        Err(Error::new(what, why, "write to another file, with -o"))
+    };
+    let in_place = same_file(&args.model, out);
+    let (_, data) = files.split_first().unwrap_or((&args.model, files));
+    let copy = manifest.filter(|found| !found.stays()).map(|found| found.target.as_path());
+    for target in [Some(out), copy].into_iter().flatten() {
+        let model = (!in_place).then_some(&args.model);
+        let manifest = manifest.map(|found| &found.path);
+        let mut read = data.iter().chain([&args.weights]).chain(model).chain(manifest);
+        if let Some(source) = read.find(|source| same_file(source, target)) {
+            return is_read(target, format!("it is {}", source.display()));
+        }
+        check_target(target, args.overwrite)?;
+    }
+    match data.iter().find(|file| !in_place && is_data_of(file, out)) {
+        Some(file) => is_read(out, format!("its data file is {}", file.display())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_lies_beside_the_model_and_keeps_its_ending() {
+        let cases = [
+            ("a/model.qat.onnx", "a/model.trained.qat.onnx"),
+            ("model.QAT.ONNX", "model.trained.qat.onnx"),
+            ("a/model.onnx", "a/model.trained.onnx"),
+            ("model.v2.onnx", "model.v2.trained.onnx"),
+            ("model.pb", "model.pb.trained.onnx"),
+            ("é.onnx", "é.trained.onnx"),
+            (".onnx", ".onnx.trained.onnx"),
+            (".qat.onnx", ".qat.trained.onnx"),
+        ];
+        for (model, output) in cases {
+            assert_eq!(default_output(Path::new(model)), Path::new(output));
+        }
+    }
+
+    #[test]
+    fn the_manifest_goes_along() {
+        let out = default_output(Path::new("a/model.qat.onnx"));
+        assert_eq!(manifest_path(&out), Path::new("a/model.trained.qat.json"));
+    }
+}
