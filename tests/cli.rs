@@ -541,6 +541,7 @@ fn wrong_usage_is_exit_2() {
         &["rewrite", "model.onnx", "--include", "("],
         &["inspect", "model.onnx", "-q", "-v"],
         &["inspect", "model.onnx", "--format", "yaml"],
+        #[cfg(feature = "runtime")]
         &["run", "model.onnx"],
         &["run", "model.onnx", "--random", "--dim", "seq"],
         &["run", "model.onnx", "--random", "--input", "x.npz"],
