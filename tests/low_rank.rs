@@ -1,4 +1,5 @@
 //! Corrections against singular values that are known beforehand, in f64.
+#![allow(clippy::single_range_in_vec_init, reason = "groups are lists of ranges")]
 
 use bitonnx::quant::{
     Correction, Error, Layout, Matrix, Storage, Ternary, low_rank, ternarize, untrained,
