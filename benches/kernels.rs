@@ -29,7 +29,7 @@ fn products(c: &mut Criterion) {
                 group.throughput(Throughput::Elements(2 * (m * n * k) as u64));
                 group.bench_function(BenchmarkId::new(format!("{n}x{k}"), m), |b| {
                     b.iter(|| {
-                        activations.quantize(*kernel, black_box(&x), k, 1e-5).expect("whole rows");
+                        activations.quantize(*kernel, black_box(&x), k, None, 1e-5).expect("whole rows");
                         let weights = layers.next().expect("endless");
                         let product = Product::new(*kernel, &activations, weights, &[0.1], None);
                         product

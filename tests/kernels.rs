@@ -1,7 +1,7 @@
 //! Every kernel against the scalar one, bit for bit, and that one against the formula.
 
 use bitonnx::{
-    kernels::{Activations, Element, Error, Kernel, Product, Weights},
+    kernels::{Activations, Element, Error, Kernel, Norm, Product, Weights},
     quant::pack,
 };
 use half::{bf16, f16};
@@ -34,7 +34,13 @@ fn weights(t: &[i8], n: usize, k: usize) -> Weights {
 
 fn quantized<T: Element>(kernel: Kernel, x: &[T], k: usize) -> Activations {
     let mut activations = Activations::new();
-    activations.quantize(kernel, x, k, EPS).unwrap();
+    activations.quantize(kernel, x, k, None, EPS).unwrap();
+    activations
+}
+
+fn normalized<T: Element>(kernel: Kernel, x: &[T], k: usize, norm: Norm) -> Activations {
+    let mut activations = Activations::new();
+    activations.quantize(kernel, x, k, Some(norm), EPS).unwrap();
     activations
 }
 
@@ -212,7 +218,7 @@ fn a_row_that_is_not_finite_gives_nan_and_no_other_does() {
             x[17 * k + at] = bad;
             for kernel in Kernel::available() {
                 let mut activations = quantized(*kernel, &vec![1.0; m * k], k);
-                activations.quantize(*kernel, &x, k, EPS).unwrap();
+                activations.quantize(*kernel, &x, k, None, EPS).unwrap();
                 let y = product::<f32>(*kernel, &activations, &weights, &[0.5], None);
                 for (row, (y, clean)) in y.chunks(n).zip(clean.chunks(n)).enumerate() {
                     if row == 17 {
@@ -230,7 +236,7 @@ fn a_row_that_is_not_finite_gives_nan_and_no_other_does() {
 fn a_row_without_a_finite_factor_gives_nan() {
     for kernel in Kernel::available() {
         let mut x = Activations::new();
-        x.quantize(*kernel, &[0.0f32; 8], 8, 0.0).unwrap();
+        x.quantize(*kernel, &[0.0f32; 8], 8, None, 0.0).unwrap();
         assert!(x.steps()[0].is_nan(), "{kernel:?}");
     }
 }
@@ -263,6 +269,60 @@ fn half_precision_is_rounded_once() {
     check_narrow(bf16::from_f32, bf16::to_f32);
 }
 
+/// Holds a normalised row to the formula in f64, `round` being what the element type does to a number.
+fn check_norm<T: Element>(k: usize, narrow: impl Fn(f64) -> T, wide: impl Fn(T) -> f64) {
+    let (m, eps) = (5, 1e-6f32);
+    let x: Vec<T> = floats(m * k, 31).iter().map(|x| narrow(f64::from(*x) * 30.0)).collect();
+    let gain: Vec<T> = floats(k, 32).iter().map(|g| narrow(f64::from(*g) + 2.0)).collect();
+    let gain_wide: Vec<f32> = gain.iter().map(|g| wide(*g) as f32).collect();
+    let norm = Norm { eps, gain: &gain_wide };
+    let reference = normalized(scalar(), &x, k, norm);
+    let found = codes(&reference);
+    let mut off = 0;
+    for (row, x) in x.chunks(k).enumerate() {
+        let squares: f64 = x.iter().map(|x| wide(*x).powi(2)).sum();
+        let root = (squares / k as f64 + f64::from(eps)).sqrt();
+        let unit = x.iter().map(|x| wide(narrow(wide(*x) / root)));
+        let y: Vec<_> = unit.zip(&gain).map(|(u, g)| wide(narrow(u * wide(*g)))).collect();
+        let step = y.iter().fold(f64::from(EPS), |g, y| g.max(y.abs())) / 127.0;
+        assert!((f64::from(reference.steps()[row]) / step - 1.0).abs() < 1e-5, "step of {k}");
+        for (y, code) in y.iter().zip(&found[row * k..]) {
+            let expected = (y / step).round_ties_even();
+            assert!((f64::from(*code) - expected).abs() <= 1.0, "{code} for {expected}");
+            off += usize::from(f64::from(*code) != expected);
+        }
+    }
+    // Codes at the middle between two, where an ulp decides.
+    assert!(off * 500 <= m * k, "{off} codes of {} are others than the formula's", m * k);
+    for kernel in Kernel::available() {
+        let x = normalized(*kernel, &x, k, norm);
+        assert_eq!(codes(&x), found, "{kernel:?} {k}");
+        assert_eq!(bits(x.steps()), bits(reference.steps()), "{kernel:?} {k}");
+    }
+}
+
+#[test]
+fn rows_are_normalized_by_the_formula() {
+    for k in [1, 3, 16, 17, 100, 576, 1024, 1025, 3000] {
+        check_norm(k, |x| x as f32, f64::from);
+        check_norm(k, f16::from_f64, f16::to_f64);
+        check_norm(k, bf16::from_f64, bf16::to_f64);
+    }
+}
+
+#[test]
+fn a_normalized_row_that_is_not_finite_gives_nan() {
+    let k = 70;
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for kernel in Kernel::available() {
+            let mut x = floats(2 * k, 41);
+            x[k + 5] = bad;
+            let x = normalized(*kernel, &x, k, Norm { eps: 1e-6, gain: &vec![1.0; k] });
+            assert!(x.steps()[0].is_finite() && x.steps()[1].is_nan(), "{kernel:?}");
+        }
+    }
+}
+
 #[test]
 fn parts_give_what_the_whole_gives() {
     for (m, n, k) in [(1, 100, 65), (5, 33, 64), (40, 17, 130), (100, 16, 70), (33, 80, 9000)] {
@@ -273,7 +333,7 @@ fn parts_give_what_the_whole_gives() {
             let mut rows = x.as_slice();
             for block in activations.resize(m, k) {
                 let (these, rest) = rows.split_at(block.rows() * k);
-                block.quantize(*kernel, these, EPS).unwrap();
+                block.quantize(*kernel, these, None, EPS).unwrap();
                 rows = rest;
             }
             let whole = product::<f32>(*kernel, &activations, &weights, &scale, None);
@@ -300,7 +360,7 @@ fn a_buffer_is_reused_for_other_shapes() {
         for (m, k) in [(40, 200), (1, 3), (17, 65), (3, 1000), (0, 5), (2, 64)] {
             let (n, x) = (5, floats(m * k, k as u64));
             let t = trits(n * k, 9);
-            activations.quantize(*kernel, &x, k, EPS).unwrap();
+            activations.quantize(*kernel, &x, k, None, EPS).unwrap();
             let found = sums(*kernel, &activations, &weights(&t, n, k));
             assert_eq!(found, formula(&codes(&activations), &t, k), "{kernel:?} {m} x {k}");
         }
@@ -350,9 +410,11 @@ fn wrong_arguments_are_refused() {
 
     let kernel = Kernel::best();
     let mut x = Activations::new();
-    assert_eq!(length(x.quantize(kernel, &[0.0; 7], 4, EPS)), ("activations", 4, 7));
-    assert_eq!(length(x.quantize(kernel, &[0.0; 7], 0, EPS)).0, "activations");
-    x.quantize(kernel, &[0.0; 8], 4, EPS).unwrap();
+    assert_eq!(length(x.quantize(kernel, &[0.0; 7], 4, None, EPS)), ("activations", 4, 7));
+    assert_eq!(length(x.quantize(kernel, &[0.0; 7], 0, None, EPS)).0, "activations");
+    let short = Norm { eps: 1e-6, gain: &[1.0; 3] };
+    assert_eq!(length(x.quantize(kernel, &[0.0; 8], 4, Some(short), EPS)), ("gain", 4, 3));
+    x.quantize(kernel, &[0.0; 8], 4, None, EPS).unwrap();
     let (narrow, wide) = (weights(&[1; 12], 3, 4), weights(&[1; 15], 3, 5));
     let new = |weights, scale, bias: Option<&[f32]>| {
         Product::new(kernel, &x, weights, scale, bias).and_then(|p| p.run(&mut [0.0; 5]))

@@ -39,7 +39,7 @@ fn fixtures_match_their_reference() {
     assert!(folders.len() > 20);
     let mut wrong = Vec::new();
     for folder in folders {
-        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let name = name(&folder);
         let rounds = name.starts_with("bit");
         let tolerance = ROUGH.iter().find(|(n, ..)| *n == name).map_or(TOLERANCE, |t| t.1);
         match run_cases(&folder.join("model.onnx"), &folder.join("io.npz")) {
@@ -60,7 +60,7 @@ fn fixtures_match_their_reference() {
 fn trained_models_match_after_the_rewrite() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.onnx");
-    let trained = files("tests/fixtures", |p| p.to_string_lossy().contains("/bit"));
+    let trained = files("tests/fixtures", |p| name(p).starts_with("bit"));
     assert!(trained.len() > 5);
     for source in trained {
         let model = proto::load(&source.join("model.onnx")).unwrap();
@@ -168,6 +168,111 @@ fn bit_linear_keeps_a_product_that_others_read() {
     assert_close(&floats(&outputs[1].1), &expected, 1e-6);
     expected.iter_mut().zip([1.0, 2.0, 3.0, 4.0].iter().cycle()).for_each(|(y, b)| *y += b);
     assert_close(&floats(&outputs[0].1), &expected, 1e-6);
+}
+
+/// Root mean square normalisations of `x` with a gain, opset and float type.
+const NORMS: [(i64, &str, &str); 5] = [
+    (
+        17,
+        "float",
+        "q = Pow(x, two) m = ReduceMean <axes = [-1]> (q) e = Add(m, eps) r = Sqrt(e) u = Div(x, r) h = Mul(u, gain)",
+    ),
+    (
+        18,
+        "float",
+        "q = Mul(x, x) m = ReduceMean(q, last) e = Add(eps, m) r = Sqrt(e) i = Reciprocal(r) u = Mul(x, i)
+         h = Mul(gain, u)",
+    ),
+    (23, "float", "h = RMSNormalization <axis = -1, epsilon = 1e-6> (x, gain)"),
+    (23, "float16", "h = RMSNormalization <axis = -1, epsilon = 1e-6> (x, gain)"),
+    (
+        17,
+        "float16",
+        "w = Cast <to = 1> (x) q = Pow(w, two) m = ReduceMean <axes = [-1]> (q) e = Add(m, eps) r = Sqrt(e)
+         u = Div(w, r) v = Cast <to = 10> (u) h = Mul(v, gain)",
+    ),
+];
+
+/// A model of one such norm and a BitLinear of `t [n, 12]` after it.
+fn normalized(
+    (opset, float, norm): (i64, &str, &str),
+    gain: &[f32],
+    t: &[i8],
+    n: usize,
+) -> ModelProto {
+    let stored = "float two = {2}, float eps = {1e-6}, int64[1] last = {-1}";
+    let mut model = bit_linear(float, 2, n, 12, t, &[0.5], stored);
+    model.opset_import[0].version = Some(opset);
+    let graph = model.graph.as_mut().unwrap();
+    graph.node[0].input[0] = "h".into();
+    graph.node.splice(0..0, bitonnx::text::parse_nodes(norm).unwrap());
+    let half = float == "float16";
+    let bytes: Vec<u8> = gain
+        .iter()
+        .flat_map(|g| match half {
+            true => f16::from_f32(*g).to_le_bytes().to_vec(),
+            false => g.to_le_bytes().to_vec(),
+        })
+        .collect();
+    graph.initializer.push(TensorProto {
+        name: Some("gain".into()),
+        dims: vec![12],
+        data_type: Some(if half { DataType::Float16 } else { DataType::Float } as i32),
+        raw_data: Some(bytes.into()),
+        ..TensorProto::default()
+    });
+    model
+}
+
+#[test]
+fn bit_linear_takes_in_a_norm() {
+    let (n, k) = (5, 12);
+    let mut numbers = Numbers(8);
+    let (t, x, gain) = (numbers.ternary(n * k), numbers.floats(4 * k), numbers.floats(k));
+    let unit = |x: &[f32]| {
+        let mean = x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / k as f64;
+        let root = (mean + 1e-6).sqrt();
+        let of = |(x, g): (&f32, &f32)| (f64::from(*x) / root * f64::from(*g)) as f32;
+        x.iter().zip(&gain).map(of).collect::<Vec<_>>()
+    };
+    let rows: Vec<f32> = x.chunks(k).flat_map(unit).collect();
+    let expected = formula(&rows, &t, &[0.5], n, k);
+    for norm in NORMS {
+        let mut session = session(normalized(norm, &gain, &t, n));
+        let (x, tolerance) = match norm.1 {
+            "float" => (floats_array(&[4, k], &x), 1e-5),
+            _ => {
+                let x = x.iter().map(|x| f16::from_f32(*x)).collect();
+                (Array::F16(ArrayD::from_shape_vec(IxDyn(&[4, k]), x).unwrap()), 2e-2)
+            }
+        };
+        let inputs = Arrays::from([("x".into(), x)]);
+        assert_close(&floats(&session.run(&inputs).unwrap()[0].1), &expected, tolerance);
+        let steps = session.profile(&inputs).unwrap();
+        let ops: Vec<&str> = steps.iter().map(|s| s.op.as_str()).collect();
+        let work: Vec<&&str> = ops.iter().filter(|op| !["Source", "Const"].contains(op)).collect();
+        assert_eq!(work, [&"BitLinear"], "{norm:?}");
+    }
+}
+
+#[test]
+fn bit_linear_leaves_a_norm_that_others_read() {
+    let (n, k) = (5, 12);
+    let mut numbers = Numbers(9);
+    let (t, x) = (numbers.ternary(n * k), numbers.floats(4 * k));
+    for norm in NORMS.into_iter().filter(|norm| norm.1 == "float") {
+        let plain = normalized(norm, &[1.5; 12], &t, n);
+        let mut shown = plain.clone();
+        let graph = shown.graph.as_mut().unwrap();
+        let mut output = graph.output[0].clone();
+        output.name = Some("h".into());
+        graph.output.push(output);
+        let x = floats_array(&[4, k], &x);
+        let y = session(shown).run(&Arrays::from([("x".into(), x.clone())])).unwrap();
+        assert_close(&floats(&y[0].1), &floats(&run_one(plain, x)), 1e-5);
+        let rms = floats(&y[1].1)[..k].iter().map(|h| h * h).sum::<f64>() / k as f64;
+        assert!((rms.sqrt() - 1.5).abs() < 1e-3, "{rms}");
+    }
 }
 
 #[test]
@@ -638,6 +743,10 @@ fn run_one(model: ModelProto, x: Array) -> Array {
 
 fn fixture_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).join("model.onnx")
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 fn files(folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {

@@ -40,12 +40,23 @@ fn print_sum(report: &Report, console: &mut Console) -> io::Result<()> {
     if converted == 0 {
         return writeln!(console.out(), "{count} {projections}, none to convert");
     }
+    let kept = count - converted;
+    if is_qat(report) {
+        return writeln!(
+            console.out(),
+            "{count} {projections}: {converted} to train, {kept} kept as they are"
+        );
+    }
     let [before, after] = sizes(report.converted());
     writeln!(
         console.out(),
-        "{count} {projections}: {converted} to BitLinear ({before} of weights to {after}), {} kept",
-        count - converted
+        "{count} {projections}: {converted} to BitLinear ({before} of weights to {after}), {kept} kept"
     )
+}
+
+/// Whether what is converted is still to be trained.
+fn is_qat(report: &Report) -> bool {
+    report.options.get("qat").is_some_and(|qat| !qat.is_null())
 }
 
 fn list(report: &Report) -> Table {
@@ -79,7 +90,8 @@ fn list(report: &Report) -> Table {
 }
 
 fn details(report: &Report) -> Table {
-    let mut table = Table::new([
+    let extras = Extras::of(report);
+    let mut columns = vec![
         ("NODE", Align::Left),
         ("OP", Align::Left),
         ("ROLE", Align::Left),
@@ -94,12 +106,14 @@ fn details(report: &Report) -> Table {
         ("REWRITTEN", Align::Right),
         ("SCALE", Align::Right),
         ("ZEROS", Align::Right),
-        ("REASON", Align::Left),
-    ]);
+    ];
+    columns.extend(extras.columns());
+    columns.push(("REASON", Align::Left));
+    let mut table = Table::new(columns);
     for entry in &report.projections {
         let [inputs, outputs] = shape(entry);
         let converted = entry.action == Action::BitLinear;
-        let cells = [
+        let mut cells = vec![
             entry.node.clone(),
             entry.op.clone(),
             entry.role.to_string(),
@@ -114,21 +128,23 @@ fn details(report: &Report) -> Table {
             if converted { size(entry.bytes_after) } else { "no".into() },
             entry.scale.map_or(String::new(), |s| format!("{s:.5}")),
             entry.zeros.map_or(String::new(), |z| format!("{:.1} %", 100.0 * z)),
-            why(entry).to_owned(),
         ];
+        cells.extend(extras.cells(&[entry]));
+        cells.push(why(entry).to_owned());
         table.row(style(entry), cells);
     }
     table
 }
 
 fn by_role(report: &Report) -> Table {
-    let mut table = Table::new([
-        ("CONVERTED", Align::Left),
-        ("COUNT", Align::Right),
-        ("IN × OUT", Align::Left),
-        ("BEFORE", Align::Right),
-        ("AFTER", Align::Right),
-    ]);
+    let (extras, is_qat) = (Extras::of(report), is_qat(report));
+    let title = if is_qat { "TO TRAIN" } else { "CONVERTED" };
+    let mut columns = vec![(title, Align::Left), ("COUNT", Align::Right), ("IN × OUT", Align::Left)];
+    if !is_qat {
+        columns.extend([("BEFORE", Align::Right), ("AFTER", Align::Right)]);
+    }
+    columns.extend(extras.columns());
+    let mut table = Table::new(columns);
     let mut roles = Vec::new();
     for entry in report.converted() {
         if !roles.contains(&entry.role) {
@@ -137,11 +153,62 @@ fn by_role(report: &Report) -> Table {
     }
     for role in roles {
         let entries: Vec<&Entry> = report.converted().filter(|p| p.role == role).collect();
-        let [before, after] = sizes(entries.iter().copied());
-        let cells = [role.to_string(), entries.len().to_string(), shapes(&entries), before, after];
+        let mut cells = vec![role.to_string(), entries.len().to_string(), shapes(&entries)];
+        if !is_qat {
+            cells.extend(sizes(entries.iter().copied()));
+        }
+        cells.extend(extras.cells(&entries));
         table.row(Style::new(), cells);
     }
     table
+}
+
+/// Columns for what only some rewrites add.
+struct Extras {
+    subln: bool,
+    lrc: bool,
+}
+
+impl Extras {
+    fn of(report: &Report) -> Self {
+        let any = |has: fn(&Entry) -> bool| report.projections.iter().any(has);
+        let inserted = any(|p| p.subln.as_deref() == Some("inserted"));
+        Extras { subln: inserted, lrc: any(|p| p.lrc_rank.is_some()) }
+    }
+
+    fn columns(&self) -> Vec<(&'static str, Align)> {
+        let subln = [("SUBLN", Align::Left)];
+        let lrc = [("RANK", Align::Right), ("WEIGHT ERROR", Align::Right)];
+        let subln = subln.into_iter().filter(|_| self.subln);
+        subln.chain(lrc.into_iter().filter(|_| self.lrc)).collect()
+    }
+
+    /// The cells for some projections: which norms they have, and of their corrections the ranks and the
+    /// mean error of their weights without and with them.
+    fn cells(&self, entries: &[&Entry]) -> Vec<String> {
+        let mut cells = Vec::new();
+        if self.subln {
+            let mut norms: Vec<&str> = entries.iter().filter_map(|e| e.subln.as_deref()).collect();
+            norms.sort_unstable();
+            norms.dedup();
+            cells.push(norms.join(", "));
+        }
+        if self.lrc {
+            let ranks = entries.iter().filter_map(|e| e.lrc_rank);
+            cells.push(match (ranks.clone().min(), ranks.max()) {
+                (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+                (least, _) => least.map_or(String::new(), |rank| rank.to_string()),
+            });
+            let errors: Vec<[f64; 2]> =
+                entries.iter().filter_map(|e| Some([e.error?, e.lrc_error?])).collect();
+            let mean = |i: usize| errors.iter().map(|e| e[i]).sum::<f64>() / errors.len() as f64;
+            cells.push(match errors.len() {
+                0 => String::new(),
+                _ => format!("{:.3} to {:.3}", mean(0), mean(1)),
+            });
+        }
+        cells
+    }
 }
 
 /// Bytes before and after; a weight that several projections read counts once.

@@ -158,17 +158,10 @@ fn is_read(target: &Path, why: &str) -> Error {
     )
 }
 
-/// Whether a file is the data file of the model that stands at a path, by the name that `proto::save`
-/// gives it: it goes when that model is replaced.
+/// Whether a file is one that replacing the model at a path removes.
 pub fn is_data_of(file: &Path, model: &Path) -> bool {
-    let (Some(name), Some(model_name)) = (file.file_name(), model.file_name()) else {
-        return false;
-    };
-    let (name, model_name) = (name.to_string_lossy(), model_name.to_string_lossy());
-    let between = name.strip_prefix(&*model_name).and_then(|rest| rest.strip_suffix(".data"));
-    let digest = between.and_then(|rest| rest.strip_prefix('.'));
-    digest.is_some_and(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit()))
-        && same_file(&model.with_file_name(&*name), file)
+    let beside = file.file_name().map(|name| model.with_file_name(name));
+    beside.is_some_and(|beside| proto::is_data_of(&beside, model) && same_file(&beside, file))
 }
 
 pub fn check_target(target: &Path, overwrite: bool) -> Result<()> {

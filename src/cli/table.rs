@@ -31,14 +31,15 @@ const LAST_SHOWN: usize = 12;
 
 impl Table {
     /// An empty table.
-    pub fn new<const N: usize>(columns: [(&'static str, Align); N]) -> Self {
-        Table { columns: columns.to_vec(), rows: Vec::new() }
+    pub fn new(columns: impl Into<Vec<(&'static str, Align)>>) -> Self {
+        Table { columns: columns.into(), rows: Vec::new() }
     }
 
     /// Adds a row with as many cells as there are columns.
-    pub fn row<const N: usize>(&mut self, style: Style, cells: [String; N]) {
-        debug_assert_eq!(N, self.columns.len());
-        self.rows.push((style, cells.to_vec()));
+    pub fn row(&mut self, style: Style, cells: impl Into<Vec<String>>) {
+        let cells = cells.into();
+        debug_assert_eq!(cells.len(), self.columns.len());
+        self.rows.push((style, cells));
     }
 
     /// Prints the table, as narrow as `width` columns where that is given and possible.

@@ -5,6 +5,7 @@ mod check;
 mod constant;
 mod norm;
 mod patch;
+mod types;
 mod view;
 
 pub use crate::proto::nested_graphs;
@@ -12,4 +13,4 @@ pub use check::check;
 pub use constant::{Constants, Expression, Matrix, NotConstant};
 pub use norm::{Norm, norm};
 pub use patch::{Before, Patch, apply, drop_orphans};
-pub use view::{NodeId, Use, View, captured};
+pub use view::{NodeId, Use, View, captured, operator};

@@ -9,7 +9,7 @@
 //! `Mul`, the square a `Mul`, the mean taken off before (LayerNorm), the gain on either side or missing,
 //! and `Cast`s may stand between.
 
-use super::{Constants, NodeId, View};
+use super::{Constants, NodeId, View, operator};
 use crate::proto::NodeProto;
 
 /// A normalisation along the last axis.
@@ -48,7 +48,7 @@ impl<'m> Search<'_, 'm> {
 
     /// The node that makes a value, if it has this operator.
     fn made_by(&self, value: &str, op_type: &str) -> Option<(NodeId, &'m NodeProto)> {
-        self.made(value).filter(|(_, node)| node.op_type() == op_type)
+        self.made(value).filter(|(_, node)| operator(node) == op_type)
     }
 
     /// Back to where a value comes from through these operators.
@@ -57,7 +57,7 @@ impl<'m> Search<'_, 'm> {
         'm: 'v,
     {
         while let Some((_, node)) = self.made(value)
-            && through.contains(&node.op_type())
+            && through.contains(&&*operator(node))
             && let Some(input) = node.input.first()
         {
             value = input;
@@ -68,11 +68,11 @@ impl<'m> Search<'_, 'm> {
     fn operator(&self, value: &str) -> Option<Norm> {
         let (node, made) = self.made(value)?;
         let first = made.output.first().is_some_and(|o| o == value);
-        let rms = match made.op_type() {
+        let rms = match &*operator(made) {
             "RMSNormalization" | "SimplifiedLayerNormalization" => true,
             "LayerNormalization"
-            | "SkipLayerNormalization"
-            | "SkipSimplifiedLayerNormalization" => false,
+            | "com.microsoft.SkipLayerNormalization"
+            | "com.microsoft.SkipSimplifiedLayerNormalization" => false,
             _ => return None,
         };
         let number = |name: &str| made.attribute.iter().find(|a| a.name() == name);
@@ -147,7 +147,7 @@ impl<'m> Search<'_, 'm> {
     /// `1 / r`, as r.
     fn inverse(&self, value: &str) -> Option<&'m str> {
         let (_, node) = self.made(value)?;
-        match node.op_type() {
+        match &*operator(node) {
             "Reciprocal" => node.input.first().map(String::as_str),
             "Div" if self.constants.scalar(node.input.first()?) == Some(1.0) => {
                 node.input.get(1).map(String::as_str)
@@ -160,7 +160,7 @@ impl<'m> Search<'_, 'm> {
     fn square(&self, value: &str) -> Option<&'m str> {
         let (_, node) = self.made(value)?;
         let [a, b] = &node.input[..] else { return None };
-        let square = match node.op_type() {
+        let square = match &*operator(node) {
             "Mul" => a == b,
             "Pow" => self.constants.scalar(b) == Some(2.0),
             _ => false,
@@ -170,11 +170,10 @@ impl<'m> Search<'_, 'm> {
 
     /// The one axis that a reduction works along.
     fn axis(&self, reduction: &NodeProto) -> Option<i64> {
-        let axes = match reduction.attribute.iter().find(|a| a.name() == "axes") {
-            Some(axes) => axes.ints.clone(),
-            None => self.constants.value(reduction.input.get(1)?).ok()?.to_i64s()?,
-        };
-        if let [axis] = axes[..] { Some(axis) } else { None }
+        match self.constants.integers(reduction, "axes", 1)?[..] {
+            [axis] => Some(axis),
+            _ => None,
+        }
     }
 
     /// `x - mean(x)`, as x.

@@ -3,6 +3,7 @@
 use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto, nested_graphs, type_proto};
 use prost::Message as _;
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::OnceLock,
 };
@@ -194,6 +195,14 @@ impl<'m> View<'m> {
 /// from then on an input with a stored value has a default that a caller may replace.
 pub(super) fn lists_initializers(model: &ModelProto) -> bool {
     model.ir_version.is_some_and(|version| version < 4)
+}
+
+/// A node's operator, with the domain where it is none of ONNX's own: `Add`, `com.microsoft.Attention`.
+pub fn operator(node: &NodeProto) -> Cow<'_, str> {
+    match node.domain() {
+        "" | "ai.onnx" => node.op_type().into(),
+        domain => format!("{domain}.{}", node.op_type()).into(),
+    }
 }
 
 /// The values that graphs nested in the node read from outside, in order, each once.

@@ -8,6 +8,14 @@ pub trait Element: Copy + Default + Send + Sync + private::Sealed + 'static {
     #[doc(hidden)]
     fn widen<'a>(elements: &'a [Self], buffer: &'a mut [f32]) -> &'a [f32];
 
+    /// Elements as f32, in a slice of their number.
+    #[doc(hidden)]
+    fn widen_into(elements: &[Self], numbers: &mut [f32]);
+
+    /// Rounds each number to the nearest that an element can be, ties to even.
+    #[doc(hidden)]
+    fn round(numbers: &mut [f32]);
+
     /// Rounds each number to the nearest element, ties to even.
     #[doc(hidden)]
     fn narrow(numbers: &[f32], elements: &mut [Self]);
@@ -29,6 +37,12 @@ impl Element for f32 {
         elements
     }
 
+    fn widen_into(elements: &[f32], numbers: &mut [f32]) {
+        numbers.copy_from_slice(elements);
+    }
+
+    fn round(_: &mut [f32]) {}
+
     fn narrow(numbers: &[f32], elements: &mut [f32]) {
         elements.copy_from_slice(numbers);
     }
@@ -41,8 +55,16 @@ impl Element for f32 {
 impl Element for f16 {
     fn widen<'a>(elements: &'a [f16], buffer: &'a mut [f32]) -> &'a [f32] {
         let buffer = &mut buffer[..elements.len()];
-        elements.convert_to_f32_slice(buffer);
+        f16::widen_into(elements, buffer);
         buffer
+    }
+
+    fn widen_into(elements: &[f16], numbers: &mut [f32]) {
+        elements.convert_to_f32_slice(numbers);
+    }
+
+    fn round(numbers: &mut [f32]) {
+        numbers.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
     }
 
     fn narrow(numbers: &[f32], elements: &mut [f16]) {
@@ -57,8 +79,16 @@ impl Element for f16 {
 impl Element for bf16 {
     fn widen<'a>(elements: &'a [bf16], buffer: &'a mut [f32]) -> &'a [f32] {
         let buffer = &mut buffer[..elements.len()];
-        elements.convert_to_f32_slice(buffer);
+        bf16::widen_into(elements, buffer);
         buffer
+    }
+
+    fn widen_into(elements: &[bf16], numbers: &mut [f32]) {
+        elements.convert_to_f32_slice(numbers);
+    }
+
+    fn round(numbers: &mut [f32]) {
+        numbers.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
     }
 
     fn narrow(numbers: &[f32], elements: &mut [bf16]) {

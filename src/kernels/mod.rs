@@ -10,7 +10,7 @@
 //! // One output, two inputs: t = (+1, -1), so the codes 2 and 0, low bits first, then padding.
 //! let weights = Weights::pack(&[0b01_01_00_10], 1, 2)?;
 //! let mut x = Activations::new();
-//! x.quantize(kernel, &[3.0f32, 1.0], 2, 1e-5)?;
+//! x.quantize(kernel, &[3.0f32, 1.0], 2, None, 1e-5)?;
 //! let mut y = [0.0f32];
 //! Product::new(kernel, &x, &weights, &[0.5], None)?.run(&mut y)?;
 //! assert!((y[0] - 1.0).abs() < 0.01);
@@ -25,7 +25,7 @@ mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use activations::{Activations, RowBlock};
+pub use activations::{Activations, Norm, RowBlock};
 pub use element::Element;
 pub use product::{Product, Task};
 pub use weights::Weights;
@@ -39,6 +39,9 @@ pub const KERNEL_VARIABLE: &str = "BITONNX_KERNEL";
 
 /// Output rows of weights that are stored and computed together.
 const BLOCK: usize = 16;
+
+/// Sums of squares that are taken side by side: every 16th element has one.
+const LANES: usize = 16;
 
 /// One way to run the product. Holding one proves that this CPU can.
 #[derive(Clone, Copy)]
@@ -152,6 +155,15 @@ impl std::error::Error for Error {}
 
 /// What one instruction set supplies. [`scalar`] defines each result; others must equal it.
 trait Isa: Sync {
+    /// Adds each `x²` to the sum of its lane, that of `x[i]` to lane `i % 16`.
+    fn add_squares(&self, x: &[f32], sums: &mut [f32; LANES]);
+
+    /// `x · factor`.
+    fn scale(&self, x: &mut [f32], factor: f32);
+
+    /// `x[i] · gain[i]`.
+    fn multiply(&self, x: &mut [f32], gain: &[f32]);
+
     /// The largest `|x|`, as the bits of an f32; those of an infinity or more where `x` holds one,
     /// or a NaN.
     fn max_magnitude(&self, x: &[f32]) -> u32;

@@ -1,11 +1,23 @@
 //! The definition of every kernel.
 
-use super::{BLOCK, Isa, Line, Rows, Tile, weights::TILE_K};
+use super::{BLOCK, Isa, LANES, Line, Rows, Tile, weights::TILE_K};
 
 /// Plain Rust, on any CPU.
 pub(super) struct Scalar;
 
 impl Isa for Scalar {
+    fn add_squares(&self, x: &[f32], sums: &mut [f32; LANES]) {
+        add_squares(x, sums);
+    }
+
+    fn scale(&self, x: &mut [f32], factor: f32) {
+        scale(x, factor);
+    }
+
+    fn multiply(&self, x: &mut [f32], gain: &[f32]) {
+        multiply(x, gain);
+    }
+
     fn max_magnitude(&self, x: &[f32]) -> u32 {
         max_magnitude(x)
     }
@@ -44,6 +56,30 @@ impl Isa for Scalar {
     ) {
         dequantize(sums, scale, step, y);
     }
+}
+
+/// See [`Isa::add_squares`]. Inlined, so that it vectorises for the instruction set of its caller.
+#[inline(always)]
+pub(super) fn add_squares(x: &[f32], sums: &mut [f32; LANES]) {
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let mut lanes = *sums;
+    for x in whole {
+        lanes.iter_mut().zip(x).for_each(|(sum, x)| *sum += x * x);
+    }
+    lanes.iter_mut().zip(rest).for_each(|(sum, x)| *sum += x * x);
+    *sums = lanes;
+}
+
+/// See [`Isa::scale`]. Inlined, so that it vectorises for the instruction set of its caller.
+#[inline(always)]
+pub(super) fn scale(x: &mut [f32], factor: f32) {
+    x.iter_mut().for_each(|x| *x *= factor);
+}
+
+/// See [`Isa::multiply`]. Inlined, so that it vectorises for the instruction set of its caller.
+#[inline(always)]
+pub(super) fn multiply(x: &mut [f32], gain: &[f32]) {
+    x.iter_mut().zip(gain).for_each(|(x, gain)| *x *= gain);
 }
 
 /// See [`Isa::max_magnitude`]. Inlined, so that it vectorises for the instruction set of its caller.

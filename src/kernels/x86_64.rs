@@ -4,7 +4,7 @@
 //! `Σ q·t = Σ q·c - Σ q`, each row's sum is taken off once, at the end.
 #![allow(unsafe_code, reason = "vector instructions exist on some CPUs only")]
 
-use super::{BLOCK, Isa, Line, Rows, Tile, scalar, weights::TILE_K};
+use super::{BLOCK, Isa, LANES, Line, Rows, Tile, scalar, weights::TILE_K};
 use std::arch::x86_64::*;
 
 /// Rows of activations that share each unpacking of weights: with their sums, the registers are full.
@@ -29,6 +29,21 @@ pub(super) fn avx2() -> Option<&'static dyn Isa> {
 struct Avx2;
 
 impl Isa for Avx2 {
+    fn add_squares(&self, x: &[f32], sums: &mut [f32; LANES]) {
+        // SAFETY: the CPU has AVX2, see `Avx2`.
+        unsafe { add_squares(x, sums) }
+    }
+
+    fn scale(&self, x: &mut [f32], factor: f32) {
+        // SAFETY: the CPU has AVX2, see `Avx2`.
+        unsafe { scale(x, factor) }
+    }
+
+    fn multiply(&self, x: &mut [f32], gain: &[f32]) {
+        // SAFETY: the CPU has AVX2, see `Avx2`.
+        unsafe { multiply(x, gain) }
+    }
+
     fn max_magnitude(&self, x: &[f32]) -> u32 {
         // SAFETY: the CPU has AVX2, see `Avx2`.
         unsafe { max_magnitude(x) }
@@ -54,6 +69,24 @@ impl Isa for Avx2 {
         // SAFETY: the CPU has AVX2, see `Avx2`.
         unsafe { dequantize(sums, scale, step, y) }
     }
+}
+
+/// The definition, compiled for AVX2.
+#[target_feature(enable = "avx2")]
+fn add_squares(x: &[f32], sums: &mut [f32; LANES]) {
+    scalar::add_squares(x, sums);
+}
+
+/// The definition, compiled for AVX2.
+#[target_feature(enable = "avx2")]
+fn scale(x: &mut [f32], factor: f32) {
+    scalar::scale(x, factor);
+}
+
+/// The definition, compiled for AVX2.
+#[target_feature(enable = "avx2")]
+fn multiply(x: &mut [f32], gain: &[f32]) {
+    scalar::multiply(x, gain);
 }
 
 /// The definition, compiled for AVX2.

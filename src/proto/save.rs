@@ -160,21 +160,28 @@ fn data_path(path: &Path, digest: &blake3::Hash) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Whether a file is beside the model at this path and has the name that [`save`] gives its data: such a
+/// file goes when that model is replaced.
+pub fn is_data_of(file: &Path, model: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let beside = file.parent() == model.parent();
+    let (Some(file), Some(model)) = (name(file), name(model)) else { return false };
+    let digest = file.strip_prefix(&model).and_then(|rest| rest.strip_prefix('.'));
+    let digest = digest.and_then(|rest| rest.strip_suffix(".data"));
+    digest.is_some_and(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit())) && beside
+}
+
 /// The data files that the model now at `path` reads, of those that [`save`] names.
 fn data_files(path: &Path) -> Vec<PathBuf> {
     let Ok(model) = super::map(path).and_then(|bytes| super::decode(bytes, "")) else {
         return Vec::new();
     };
-    let prefix = path.file_name().map(|n| format!("{}.", n.to_string_lossy())).unwrap_or_default();
     let tensors = model.graph.iter().flat_map(|g| &g.initializer);
     let mut names: Vec<&str> = tensors
         .flat_map(|t| &t.external_data)
         .filter(|e| e.key() == "location")
         .map(|e| e.value())
-        .filter(|name| {
-            let digest = name.strip_prefix(&prefix).and_then(|n| n.strip_suffix(".data"));
-            digest.is_some_and(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit()))
-        })
+        .filter(|name| is_data_of(&path.with_file_name(name), path))
         .collect();
     names.sort_unstable();
     names.dedup();

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     graph::Patch,
     proto::{AttributeProto, GraphProto, ModelProto, NodeProto, opset, tensor_proto::DataType},
-    quant::{self, Correction, Matrix, Storage, Ternary},
+    quant::{self, Correction, Matrix, Ternary},
 };
 use std::{collections::HashMap, fmt, ops::Range};
 
@@ -132,7 +132,7 @@ impl<'o> Converter<'o> {
             lrc: None,
             parameters: Vec::new(),
         };
-        let data_type = data_type(source.storage);
+        let data_type = source.data_type();
         let form = if self.is_qat() {
             let weight = self.float_weight(projection);
             converted.parameters.push(Parameter { name: weight.clone(), role: "weight" });
@@ -198,7 +198,7 @@ impl<'o> Converter<'o> {
             quant::Layout::InOut => [weight.k, weight.n],
             quant::Layout::OutIn => [weight.n, weight.k],
         };
-        let data_type = data_type(weight.storage);
+        let data_type = weight.data_type();
         self.store.tensor([&weight.name, "float"], data_type, &dims, weight.data.to_vec())
     }
 
@@ -209,7 +209,7 @@ impl<'o> Converter<'o> {
         correction: &Correction,
     ) -> Factors {
         let weight = &projection.weight;
-        let to = data_type(weight.storage);
+        let to = weight.data_type();
         let (u, v) = ([weight.n, rank], [weight.k, rank]);
         Factors {
             u: self.store.floats([&weight.name, "lrc_u"], to, &u, &correction.u),
@@ -349,14 +349,6 @@ fn correct(
     match lrc.init {
         LowRankInit::Svd => quant::low_rank(matrix, ternary, rank),
         LowRankInit::Zeros => quant::untrained(matrix, ternary, rank, &source.name),
-    }
-}
-
-fn data_type(storage: Storage) -> DataType {
-    match storage {
-        Storage::F32 => DataType::Float,
-        Storage::F16 => DataType::Float16,
-        Storage::Bf16 => DataType::Bfloat16,
     }
 }
 

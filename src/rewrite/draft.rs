@@ -32,12 +32,13 @@ enum Constant {
 }
 
 /// The name in texts, the role in the initializer's name, the value.
-const CONSTANTS: [(&str, &str, Constant); 11] = [
+const CONSTANTS: [(&str, &str, Constant); 12] = [
     ("EPS", "eps", Constant::Scalar(1e-5)),
     ("NORM_EPS", "norm_eps", Constant::Scalar(1e-6)),
     ("HIGH", "127", Constant::Scalar(127.0)),
     ("LOW", "minus_128", Constant::Scalar(-128.0)),
     ("ONE", "one", Constant::Scalar(1.0)),
+    ("TWO", "two", Constant::Scalar(2.0)),
     ("MINUS_ONE", "minus_one", Constant::Scalar(-1.0)),
     ("TWO_40", "two_to_40", Constant::Scalar((1u64 << 40) as f32)),
     ("TWO_MINUS_40", "two_to_minus_40", Constant::Scalar(1.0 / (1u64 << 40) as f32)),

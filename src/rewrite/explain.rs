@@ -4,7 +4,7 @@ use super::{
     carry_out,
     convert::Converter,
     options::Options,
-    pattern::{label, qualified},
+    pattern::label,
     policy::{Decision, decide},
     rule::Rule,
     settle,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    graph::{self, Constants, NodeId, View, nested_graphs},
+    graph::{self, Constants, NodeId, View, nested_graphs, operator},
     proto::{self, ModelProto, NodeProto, opset},
     report::{Action, Entry},
     text,
@@ -165,7 +165,7 @@ impl Search<'_> {
         Explanation {
             graph: view.graph().name().to_owned(),
             node: label(node).to_owned(),
-            op: qualified(node),
+            op: operator(node).into_owned(),
             outcome: Outcome::Missed,
             why: String::new(),
             rule: None,

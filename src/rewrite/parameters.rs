@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    graph::{Constants, View, norm},
+    graph::{Constants, View, norm, operator},
     proto::{
         GraphProto, ModelProto, NodeProto, TensorProto, nested_graphs, tensor_proto::DataType,
     },
@@ -127,7 +127,7 @@ fn around_projections<'m>(
     node: &'m NodeProto,
 ) -> Vec<(&'m str, &'static str)> {
     let inputs = |role: &'static str| node.input.iter().map(move |i| (i.as_str(), role));
-    if node.op_type() == "Gather" {
+    if operator(node) == "Gather" {
         return inputs("embedding").take(1).collect();
     }
     let norms = node.output.first().and_then(|output| norm(view, constants, output));

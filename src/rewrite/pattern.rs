@@ -12,7 +12,7 @@
 
 use super::attribute;
 use crate::{
-    graph::{Constants, NodeId, View},
+    graph::{Constants, NodeId, View, operator},
     proto::{AttributeProto, NodeProto},
     text,
 };
@@ -251,8 +251,8 @@ impl<'a> Search<'a, '_> {
             return Err(format!(
                 "node `{}` is {}, not {}",
                 label(node),
-                qualified(node),
-                qualified(want)
+                operator(node),
+                operator(want)
             ));
         }
         self.trail.push(Fact::Operator(wanted));
@@ -399,13 +399,5 @@ pub fn label(node: &NodeProto) -> &str {
     match node.name() {
         "" => node.output.iter().find(|o| !o.is_empty()).map_or("?", String::as_str),
         name => name,
-    }
-}
-
-/// The operator with its domain, as ONNX text has it.
-pub fn qualified(node: &NodeProto) -> String {
-    match domain(node) {
-        "" => node.op_type().to_owned(),
-        domain => format!("{domain}.{}", node.op_type()),
     }
 }

@@ -16,7 +16,8 @@ use std::collections::HashSet;
 /// What a rule promises, and so what its test must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Equal outputs, apart from float rounding.
+    /// Equal outputs, apart from float rounding: what it finds was trained ternary. So it gets no
+    /// correction, a SubLN only on request, and stays as it is in a QAT file.
     Exact,
     /// Outputs that differ by the quantisation; the measured error is in the test.
     Approximate,
@@ -45,7 +46,7 @@ enum Action {
 }
 
 type Project = Box<dyn Fn(&Match) -> Result<Projection, Reject> + Send + Sync>;
-type Refusal = Box<dyn Fn(&Match) -> Result<String, String> + Send + Sync>;
+type Refusal = Box<dyn Fn(&Match) -> Reject + Send + Sync>;
 
 /// A product of an activation and a constant weight, as a rule found it.
 #[derive(Debug, Clone)]
@@ -56,7 +57,7 @@ pub struct Projection {
     pub input: String,
     /// The weight.
     pub weight: Weight,
-    /// The constant that the matched nodes add to the product.
+    /// The constant that the matched nodes add to the product: for reports, and a parameter in a QAT file.
     pub bias: Option<String>,
     /// What the weight's scale is multiplied with.
     pub factor: f32,
@@ -148,8 +149,8 @@ impl Rule {
             Action::Keep(why) => return Err(NoMatch::Kept(bound, why)),
             Action::Refuse(why) => {
                 return match why(&found) {
-                    Ok(why) => Err(NoMatch::Refused(bound, why)),
-                    Err(why) => missed(why),
+                    Reject::Refuse(why) => Err(NoMatch::Refused(bound, why)),
+                    Reject::Miss(why) => missed(why),
                 };
             }
             Action::Replace(project) => project,
@@ -231,19 +232,19 @@ impl RuleBuilder {
         self
     }
 
-    /// Completes a rule that replaces nothing: why a match stays as it is, a sentence that names the
-    /// value; or, as an error, why the rule is not about it.
-    pub fn refuse(
-        self,
-        why: impl Fn(&Match) -> Result<String, String> + Send + Sync + 'static,
-    ) -> Rule {
+    /// Completes a rule of [`Effect::Keep`]: why a match stays as it is, or why the rule is not about it.
+    ///
+    /// # Panics
+    /// When the rule has another effect, an opset, or a template.
+    pub fn refuse(self, why: impl Fn(&Match) -> Reject + Send + Sync + 'static) -> Rule {
         let name = self.name;
         let pattern = self.pattern.unwrap_or_else(|| panic!("rule {name} finds nothing"));
-        assert!(self.template.is_empty(), "rule {name} refuses what it finds, and emits nothing");
+        let replaces = self.effect != Effect::Keep || self.since != 0 || !self.template.is_empty();
+        assert!(!replaces, "rule {name} refuses what it finds: it keeps, since any opset, and emits nothing");
         Rule {
             name,
             effect: Effect::Keep,
-            since: self.since,
+            since: 0,
             pattern,
             template: Vec::new(),
             action: Action::Refuse(Box::new(why)),
@@ -365,6 +366,11 @@ impl<'m> Match<'_, 'm> {
         }
     }
 
+    /// A captured attribute of integers, if the node gives it.
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.has(name).then(|| self.bound.attributes[name].ints.as_slice())
+    }
+
     /// How a captured `transB` lays out the weight.
     pub fn layout(&self, name: &str) -> Result<Layout, Reject> {
         Ok(if self.int(name)? == 0 { Layout::InOut } else { Layout::OutIn })
@@ -385,9 +391,14 @@ impl<'m> Match<'_, 'm> {
 
     /// The projection of the pattern's `x` by `weight` that the root itself computes.
     pub fn projection(&self, weight: Weight) -> Projection {
+        self.projection_of(self.value(INPUT).to_owned(), weight)
+    }
+
+    /// The projection of another value than the pattern names.
+    pub fn projection_of(&self, input: String, weight: Weight) -> Projection {
         Projection {
             node: self.root,
-            input: self.value(INPUT).to_owned(),
+            input,
             weight,
             bias: None,
             factor: 1.0,

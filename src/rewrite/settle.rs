@@ -91,7 +91,7 @@ fn collect(view: &View, found: &mut Vec<Aliases>) {
         {
             aliases.insert(output.clone(), bound.values["b"].clone());
         }
-        if node.op_type() == "Identity"
+        if graph::operator(node) == "Identity"
             && let Some(input) = node.input.first().filter(|i| view.initializer(i).is_some())
         {
             aliases.insert(output.clone(), input.clone());

@@ -30,7 +30,8 @@ impl Placement {
 
 /// Appends the norm of `x`, `[..., k]`, and returns what it makes, of x's type.
 ///
-/// Types of 16 bits are normalised in f32, as `RMSNormalization` does.
+/// Types of 16 bits are normalised in f32, as `RMSNormalization` does. Before that operator, it is spelled
+/// as ONNX Runtime's optimizer knows it (SimplifiedLayerNormFusion asks for `Pow` and `Div`).
 pub(super) fn norm(draft: &mut Draft, x: &str, gain: &str, data_type: DataType) -> String {
     let opset = draft.store.opset;
     if opset >= 23 {
@@ -40,7 +41,7 @@ pub(super) fn norm(draft: &mut Draft, x: &str, gain: &str, data_type: DataType) 
     let mean = reduce("ReduceMean", "subln_square", Axis::Last, opset);
     let body = |x: &str| {
         format!(
-            "subln_square = Mul ({x}, {x})
+            "subln_square = Pow ({x}, TWO)
              subln_mean = {mean}
              subln_moved = Add (subln_mean, NORM_EPS)
              subln_root = Sqrt (subln_moved)

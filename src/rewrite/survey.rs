@@ -1,11 +1,11 @@
 //! Finds every projection of a model, whatever will become of it.
 
 use super::{
-    pattern::{Bindings, Miss, label, qualified},
+    pattern::{Bindings, Miss, label},
     rule::{Effect, NoMatch, Projection, Rule},
 };
 use crate::{
-    graph::{self, Constants, NodeId, View, nested_graphs},
+    graph::{self, Constants, NodeId, View, nested_graphs, operator},
     proto::{ModelProto, NodeProto, opset},
     roles::{self, Role},
 };
@@ -130,7 +130,7 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
                 root,
                 node: product,
                 name: label(view.node(product)).to_owned(),
-                op: qualified(view.node(product)),
+                op: operator(view.node(product)).into_owned(),
                 bound,
                 found,
                 role: Role::Other,
@@ -199,7 +199,7 @@ fn describe<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
 
 /// Weights read by `Gather`, directly or by way of constant nodes.
 fn embedding_tables(view: &View, constants: &Constants) -> Tables {
-    let gathers = view.nodes().filter(|(_, n)| n.op_type() == "Gather");
+    let gathers = view.nodes().filter(|(_, n)| operator(n) == "Gather");
     let tables = gathers.filter_map(|(_, node)| {
         let table = node.input.first().filter(|t| constants.is_constant(t))?;
         let leaves = constants.expression(table).ok()?.initializers;
@@ -214,7 +214,7 @@ fn added_constant(view: &View, constants: &Constants, value: &str) -> Option<Str
     let other = add.input.iter().find(|i| *i != value)?;
     let vector =
         |v: &str| constants.is_constant(v) && view.initializer(v).is_none_or(|t| t.dims.len() <= 1);
-    (add.op_type() == "Add" && vector(other)).then(|| other.clone())
+    (operator(add) == "Add" && vector(other)).then(|| other.clone())
 }
 
 /// How many rows each part has into which the graph cuts a projection's `n` outputs along their axis,
@@ -229,7 +229,7 @@ fn part_sizes(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<
             return cuts;
         }
         match readers[..] {
-            [node] if matches!(node.op_type(), "Add" | "Identity" | "Cast" | "Reshape") => {
+            [node] if matches!(&*operator(node), "Add" | "Identity" | "Cast" | "Reshape") => {
                 let Some(output) = node.output.first() else { break };
                 value = output;
             }
@@ -240,12 +240,9 @@ fn part_sizes(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<
 }
 
 fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<Vec<usize>> {
-    let split = readers.iter().find(|node| node.op_type() == "Split")?;
+    let split = readers.iter().find(|node| operator(node) == "Split")?;
     let attribute = |name: &str| split.attribute.iter().find(|a| a.name() == name);
-    let given = match attribute("split") {
-        Some(sizes) => Some(sizes.ints.clone()),
-        None => split.input.get(1).and_then(|v| integers(constants, v)),
-    };
+    let given = constants.integers(split, "split", 1);
     let count = split.output.len();
     let sizes: Vec<usize> = match given {
         Some(sizes) => sizes.iter().map(|s| usize::try_from(*s).ok()).collect::<Option<_>>()?,
@@ -265,14 +262,11 @@ fn sliced_at(
 ) -> Option<Vec<usize>> {
     let slices = readers
         .iter()
-        .filter(|node| node.op_type() == "Slice" && node.input.first().is_some_and(|i| i == value));
+        .filter(|node| operator(node) == "Slice" && node.input.first().is_some_and(|i| i == value));
     let mut ranges = Vec::new();
     for slice in slices {
         let one = |input: usize, name: &str| -> Option<i64> {
-            let values = match slice.attribute.iter().find(|a| a.name() == name) {
-                Some(attribute) => attribute.ints.clone(),
-                None => integers(constants, slice.input.get(input)?)?,
-            };
+            let values = constants.integers(slice, name, input)?;
             if let [value] = values[..] { Some(value) } else { None }
         };
         let step = if slice.input.len() > 4 { one(4, "steps")? } else { 1 };
@@ -290,10 +284,6 @@ fn sliced_at(
         ranges.first().is_some_and(|r| r.0 == 0) && ranges.last().is_some_and(|r| r.1 == n);
     let sizes: Vec<usize> = ranges.iter().map(|r| r.1.saturating_sub(r.0)).collect();
     (sizes.len() > 1 && joined && covers && !sizes.contains(&0)).then_some(sizes)
-}
-
-fn integers(constants: &Constants, value: &str) -> Option<Vec<i64>> {
-    constants.value(value).ok()?.to_i64s()
 }
 
 /// For a node that no rule took: the rule that came nearest, and what stopped it.
@@ -321,7 +311,7 @@ pub(super) fn nearest<'r>(
         .or_else(|| furthest(view, constants, recipe, id, |rule| !replaces(rule)));
     match nearest {
         Some((rule, Miss { why, .. })) => Nearest { rule: Some(rule), why },
-        None => Nearest { rule: None, why: format!("no rule starts at {}", qualified(node)) },
+        None => Nearest { rule: None, why: format!("no rule starts at {}", operator(node)) },
     }
 }
 

@@ -34,6 +34,15 @@ pub struct Weight {
 }
 
 impl Weight {
+    /// The type of the data.
+    pub fn data_type(&self) -> DataType {
+        match self.storage {
+            Storage::F32 => DataType::Float,
+            Storage::F16 => DataType::Float16,
+            Storage::Bf16 => DataType::Bfloat16,
+        }
+    }
+
     /// The matrix for the quantiser.
     pub fn matrix(&self) -> Result<quant::Matrix<'_>, quant::Error> {
         quant::Matrix::new(&self.data, self.storage, self.layout, self.n, self.k)

@@ -9,7 +9,7 @@
 //! axes, nor one that is `[batch, 1]` and means nothing.
 
 use crate::{
-    graph::View,
+    graph::{View, operator},
     proto::{
         NodeProto, ValueInfoProto,
         tensor_shape_proto::{Dimension, dimension},
@@ -19,13 +19,18 @@ use crate::{
     rewrite::{Effect, Match, Projection, Reject, Rule, RuleBuilder},
 };
 
-pub(super) fn rules() -> [Rule; 3] {
+pub(super) fn rules() -> [Rule; 5] {
     [
+        attention("attention-unbiased-masked", "x, W, , mask", "q, k, v, , mask").with(|m| {
+            check_mask(m)?;
+            projection(m)
+        }),
+        attention("attention-unbiased", "x, W", "q, k, v").with(projection),
         attention("attention-masked", "x, W, b, mask", "q, k, v, b, mask").with(|m| {
             check_mask(m)?;
-            thirds(m)
+            biased(m)
         }),
-        attention("attention", "x, W, b", "q, k, v, b").with(thirds),
+        attention("attention", "x, W, b", "q, k, v, b").with(biased),
         Rule::keep(
             "attention-kept",
             "y = com.microsoft.Attention(x, W, rest)",
@@ -51,17 +56,28 @@ fn attention(name: &'static str, inputs: &str, unfused: &str) -> RuleBuilder {
         ))
 }
 
-/// The weight is [k, 3·h]: queries, keys and values side by side.
-fn thirds(m: &Match) -> Result<Projection, Reject> {
+fn biased(m: &Match) -> Result<Projection, Reject> {
+    Ok(Projection { bias: m.constant("b"), ..projection(m)? })
+}
+
+/// The weight is [k, q + k + v]: queries, keys and values side by side, a third each unless
+/// `qkv_hidden_sizes` says otherwise.
+fn projection(m: &Match) -> Result<Projection, Reject> {
     let weight = m.weight("W", Layout::InOut)?;
-    if m.has("qkv_hidden_sizes") || !weight.n.is_multiple_of(3) {
-        return Err(Reject::Miss(format!("node `{}` has heads of different sizes", m.label())));
+    let sizes = match m.ints("qkv_hidden_sizes") {
+        Some(sizes) => sizes.iter().map(|s| usize::try_from(*s).unwrap_or_default()).collect(),
+        None => vec![weight.n / 3; 3],
+    };
+    match sizes[..] {
+        [q, k, v] if q == k && q.checked_mul(2).and_then(|qk| qk.checked_add(v)) == Some(weight.n) => {
+            Ok(Projection { part_sizes: sizes, ..m.projection(weight) })
+        }
+        _ => Err(Reject::Miss(format!(
+            "node `{}` has queries, keys and values of sizes {sizes:?}, which MultiHeadAttention can't cut from {}",
+            m.label(),
+            weight.n
+        ))),
     }
-    Ok(Projection {
-        bias: m.constant("b"),
-        part_sizes: vec![weight.n / 3; 3],
-        ..m.projection(weight)
-    })
 }
 
 /// Refuses a mask of which the file does not tell that `MultiHeadAttention` reads it the same way.
@@ -127,9 +143,9 @@ fn mask_of<'m>(m: &Match<'_, 'm>, mask: &str) -> Option<Mask<'m>> {
     }
     let node = m.view.node(m.view.producer(mask)?);
     let of_input = || mask_of(m, node.input.first()?);
-    match node.op_type() {
+    match &*operator(node) {
         "Cast" | "Identity" => of_input(),
-        "EmbedLayerNormalization" if node.output.get(1).is_some_and(|o| o == mask) => {
+        "com.microsoft.EmbedLayerNormalization" if node.output.get(1).is_some_and(|o| o == mask) => {
             Some(Mask::Lengths)
         }
         "ReduceSum" if sums_rows(m, node) => match of_input()? {
@@ -143,12 +159,8 @@ fn mask_of<'m>(m: &Match<'_, 'm>, mask: &str) -> Option<Mask<'m>> {
 /// Whether a sum of a matrix is that of each row, without the axis that it was taken over.
 fn sums_rows(m: &Match, node: &NodeProto) -> bool {
     let attribute = |name: &str| node.attribute.iter().find(|a| a.name() == name);
-    let axes = match attribute("axes") {
-        Some(axes) => Some(axes.ints.clone()),
-        None => node.input.get(1).and_then(|v| m.constants.value(v).ok()?.to_i64s()),
-    };
     let drops = attribute("keepdims").is_some_and(|keep| keep.i() == 0);
-    drops && matches!(axes.as_deref(), Some([1 | -1]))
+    drops && matches!(m.constants.integers(node, "axes", 1).as_deref(), Some([1 | -1]))
 }
 
 /// The shape that the file declares for a value.

@@ -5,14 +5,23 @@
 //! x ───┴──────────── Mul ─ Round ─ Clip ─ Div ─ MatMul(W) ─ y   ⇒   x ─ BitLinear(codes, scale) ─ y
 //! ```
 //!
-//! The picture is one spelling of many: [`super::fake_quant`] recognises the arithmetic. What only served
-//! the fake quantisation is orphaned by the new node and goes with it.
+//! ```text
+//!      ┌─ Abs ─ ReduceMax ─ Clip ─ … ──────────────────── s
+//! x ───┴──────────── Mul ─ Round ─ Clip ─ MatMul(W) ─ p ─ Div ─ y   ⇒   x ─ BitLinear(codes, scale) ─ y
+//! ```
+//!
+//! The pictures are two spellings of many. The patterns only say where a chain ends: [`super::fake_quant`]
+//! recognises the arithmetic before it. What only served the fake quantisation is orphaned by the new node
+//! and goes with it.
 
 use super::{
     fake_quant::{Stop, quantized},
+    gemm::{BIASED_GEMM, PLAIN_GEMM},
     matmul::PLAIN_FUSED_MATMUL,
 };
 use crate::{
+    graph::{View, operator},
+    proto::tensor_proto::DataType,
     quant::Layout,
     rewrite::{Effect, Match, Projection, Reject, Rule},
 };
@@ -27,11 +36,11 @@ pub(super) fn rules() -> [Rule; 6] {
         product("bitnet-fused-matmul", &format!("y = {PLAIN_FUSED_MATMUL} (q, W)"), by_attribute),
         product(
             "bitnet-gemm",
-            "y = Gemm <alpha = 1.0, transA = 0, transB: int = @transB> (q, W)",
+            &format!("y = {PLAIN_GEMM} (q, W)"),
             by_attribute,
         ),
         Rule::named("bitnet-gemm-bias", Effect::Exact)
-            .find("y = Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB> (q, W, b)")
+            .find(&format!("y = {BIASED_GEMM} (q, W, b)"))
             .emit(
                 "bit = bitonnx.BitLinear(x, codes, scale)
                  [bias] y = Add(bit, b)",
@@ -64,14 +73,20 @@ fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
         }
         Stop::Other(why) => Reject::Refuse(why),
     })?;
+    let weight = m.weight_of(found.product, layout)?;
+    let narrow = before_cast(m.view, &found.x, weight.data_type()).filter(|_| found.casts);
     Ok(Projection {
         node: found.product,
-        weight: m.weight_of(found.product, layout)?,
-        bias: None,
-        input: found.x,
+        casts: found.casts && narrow.is_none(),
         factor: found.factor,
         eps: found.eps,
-        casts: found.casts,
-        part_sizes: Vec::new(),
+        ..m.projection_of(narrow.map_or(found.x, str::to_owned), weight)
     })
+}
+
+/// What was cast to make a value, where it is known to be of this type.
+fn before_cast<'m>(view: &View<'m>, value: &str, data_type: DataType) -> Option<&'m str> {
+    let cast = view.node(view.producer(value)?);
+    let source = cast.input.first().filter(|_| operator(cast) == "Cast")?;
+    (view.data_type(source) == Some(data_type)).then_some(source)
 }

@@ -13,9 +13,9 @@
 //! the same arithmetic when they have the same form.
 
 use crate::{
-    graph::{Constants, NodeId, View},
+    graph::{Constants, NodeId, View, operator},
     proto::{NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
-    rewrite::{label, qualified},
+    rewrite::label,
 };
 use std::{
     cell::Cell,
@@ -68,12 +68,12 @@ fn of_product(
     let node = view.node(product);
     let operand = node.input.first().ok_or(Stop::Foreign)?;
     let round = rounding(view, operand).ok_or(Stop::Foreign)?;
-    if view.node(round).op_type() != "Round" {
+    if operator(view.node(round)) != "Round" {
         let node = view.node(round);
         return Err(Stop::Other(format!(
             "node `{}` quantises with {}",
             label(node),
-            qualified(node)
+            operator(node)
         )));
     }
     let mut stop = Stop::Foreign;
@@ -125,11 +125,12 @@ enum Part {
     Dequantizing,
 }
 
-/// The operators that walks over the graph know; [`Row`] knows their arithmetic.
+/// The operators that walks over the graph know. Their arithmetic is in [`Row::made_by`]: one that is not in
+/// both is foreign.
 const OPERATORS: &[(&str, Part)] = &[
     ("MatMul", Part::Product),
     ("Gemm", Part::Product),
-    ("FusedMatMul", Part::Product),
+    ("com.microsoft.FusedMatMul", Part::Product),
     ("Identity", Part::Same),
     ("Cast", Part::Same),
     ("Mul", Part::Scaling),
@@ -149,7 +150,7 @@ const OPERATORS: &[(&str, Part)] = &[
 ];
 
 fn part(node: &NodeProto) -> Option<Part> {
-    OPERATORS.iter().find(|(name, _)| *name == node.op_type()).map(|(_, part)| *part)
+    OPERATORS.iter().find(|(name, _)| *name == operator(node)).map(|(_, part)| *part)
 }
 
 /// The nearest node that `is` it, from `start` on upwards along the inputs that `through` gives.
@@ -182,7 +183,7 @@ fn inputs(node: &NodeProto) -> Vec<&str> {
 /// is not the root it is a `MatMul`: what has its scales after it has no factors inside.
 fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<NodeId> {
     let is_product = |id: NodeId| match part(view.node(id)) {
-        Some(Part::Product) => id == root || view.node(id).op_type() == "MatMul",
+        Some(Part::Product) => id == root || operator(view.node(id)) == "MatMul",
         _ => false,
     };
     let product = upwards(view, root, is_product, |node| match part(node) {
@@ -196,7 +197,7 @@ fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<Nod
 fn rounding(view: &View, value: &str) -> Option<NodeId> {
     let rounds = |id: NodeId| part(view.node(id)) == Some(Part::Rounding);
     upwards(view, view.producer(value)?, rounds, |node| match part(node) {
-        Some(Part::Sum) if node.op_type() == "Add" => {
+        Some(Part::Sum) if operator(node) == "Add" => {
             straight_through(view, node).into_iter().collect()
         }
         Some(Part::Product | Part::Rounding) | None => Vec::new(),
@@ -213,7 +214,7 @@ fn straight_through<'m>(view: &View<'m>, add: &'m NodeProto) -> Option<&'m str> 
             let maker = |v: &String| view.producer(v).map(|id| view.node(id));
             node = node.input.iter().find_map(maker)?;
         }
-        (node.op_type() == "Sub" && node.input.get(1) == Some(x)).then_some(())
+        (operator(node) == "Sub" && node.input.get(1) == Some(x)).then_some(())
     };
     match (adds(a, b), adds(b, a)) {
         (Some(()), _) => Some(b),
@@ -227,7 +228,7 @@ fn bases<'m>(view: &View<'m>, round: NodeId) -> Vec<&'m str> {
     let mut value = view.node(round).input.first().map(String::as_str);
     while let Some(id) = value.and_then(|v| view.producer(v)) {
         let node = view.node(id);
-        match (part(node), node.op_type()) {
+        match (part(node), &*operator(node)) {
             (_, "Mul") => return inputs(node),
             (_, "Div") => return node.input.iter().take(1).map(String::as_str).collect(),
             (Some(Part::Same | Part::Bounding), _) => {
@@ -316,7 +317,7 @@ impl Row<'_, '_> {
         }
         let operand =
             |index: usize| node.input.get(index).map_or(Err(Stop::Foreign), |v| self.form(v));
-        match node.op_type() {
+        match &*operator(node) {
             "Identity" => operand(0),
             "Unsqueeze" => self.kept_axis(node, operand(0)),
             "Cast" => self.cast(node, operand(0)?),
@@ -328,7 +329,7 @@ impl Row<'_, '_> {
                 self.bound(node, "min", 1),
                 self.bound(node, "max", 2),
             ),
-            "Max" | "Min" => self.extremum(node, operand(0)?, operand(1)?),
+            "Max" | "Min" if node.input.len() == 2 => self.extremum(node, operand(0)?, operand(1)?),
             "Round" => self.round(node, operand(0)?),
             "Neg" => scale(operand(0)?, Term { factor: -1.0, power: 0 }),
             "Reciprocal" => scale(Form::Scalar(Term::ONE), operand(0)?.scalar()?.inverse()),
@@ -363,7 +364,10 @@ impl Row<'_, '_> {
             to,
             Some(DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double)
         );
-        let holds_codes = !matches!(to, Some(DataType::Uint8 | DataType::Bool) | None);
+        let holds_codes = matches!(
+            to,
+            Some(DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64)
+        );
         match form {
             Form::Blend { x: None, q: Some(Term::ONE) } if is_float || holds_codes => Ok(form),
             Form::Blend { .. } if is_float => {
@@ -380,10 +384,7 @@ impl Row<'_, '_> {
 
     fn peak(&self, node: &NodeProto, form: Form) -> Formed {
         let Form::Magnitude(factor) = form else { return Err(Stop::Foreign) };
-        let axes = match node.attribute.iter().find(|a| a.name() == "axes") {
-            Some(axes) => Some(axes.ints.clone()),
-            None => node.input.get(1).and_then(|v| self.constants.value(v).ok()?.to_i64s()),
-        };
+        let axes = self.constants.integers(node, "axes", 1);
         let peak = if int(node, "keepdims") == Some(0) { Form::Dropped } else { Form::Peak };
         match axes.as_deref() {
             Some([-1]) => Ok(peak(factor)),
@@ -398,10 +399,7 @@ impl Row<'_, '_> {
 
     /// `Unsqueeze` of the last axis gives back the axis that a reduction without `keepdims` dropped.
     fn kept_axis(&self, node: &NodeProto, form: Formed) -> Formed {
-        let axes = match node.attribute.iter().find(|a| a.name() == "axes") {
-            Some(axes) => Some(axes.ints.clone()),
-            None => node.input.get(1).and_then(|v| self.constants.value(v).ok()?.to_i64s()),
-        };
+        let axes = self.constants.integers(node, "axes", 1);
         match form? {
             Form::Dropped(factor) if axes.as_deref() == Some(&[-1]) => Ok(Form::Peak(factor)),
             _ => Err(Stop::Foreign),
@@ -434,7 +432,7 @@ impl Row<'_, '_> {
             | (form, Form::Scalar(Term { factor, power: 0 })) => (form, Some(factor)),
             _ => return Err(Stop::Foreign),
         };
-        match node.op_type() {
+        match &*operator(node) {
             "Max" => self.clamp(node, form, bound, Some(f64::INFINITY)),
             _ => self.clamp(node, form, Some(f64::NEG_INFINITY), bound),
         }

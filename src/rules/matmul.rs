@@ -9,6 +9,11 @@ use crate::{
     rewrite::{Effect, Rule},
 };
 
+/// ONNX Runtime's operator, with the attributes that make it a plain product: no factor, and neither the
+/// activation nor the batches transposed.
+pub(super) const PLAIN_FUSED_MATMUL: &str = "com.microsoft.FusedMatMul
+    <alpha = 1.0, transA = 0, transB: int = @transB, transBatchA = 0, transBatchB = 0>";
+
 pub(super) fn rules() -> [Rule; 3] {
     let scaled = "y = com.microsoft.FusedMatMul(x, W)";
     [matmul(), fused_matmul(), Rule::keep("fused-matmul-scaled", scaled, "is no plain product")]
@@ -28,8 +33,3 @@ fn fused_matmul() -> Rule {
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
         .with(|m| Ok(m.projection(m.weight("W", m.layout("transB")?)?)))
 }
-
-/// The operator with the attributes that make it a plain product: no factor, and neither the
-/// activation nor the batches transposed.
-pub(super) const PLAIN_FUSED_MATMUL: &str = "com.microsoft.FusedMatMul
-    <alpha = 1.0, transA = 0, transB: int = @transB, transBatchA = 0, transBatchB = 0>";

@@ -3,9 +3,10 @@
 //! ```
 //!
 //! Old exporters, and newer ones when asked to, list weights as graph inputs. The file gives such an
-//! input a value, but a caller may give another, which ternary codes could not follow.
+//! input a value, but a caller may give another, which ternary codes could not follow. So it is not constant,
+//! and in lower case here.
 
-use crate::rewrite::{Effect, Match, Rule};
+use crate::rewrite::{Effect, Match, Reject, Rule};
 
 pub(super) fn rules() -> [Rule; 4] {
     [
@@ -20,13 +21,13 @@ fn kept(name: &'static str, pattern: &str) -> Rule {
     Rule::named(name, Effect::Keep).find(pattern).refuse(why)
 }
 
-fn why(m: &Match) -> Result<String, String> {
+fn why(m: &Match) -> Reject {
     let value = m.value("w");
     match m.constants.replaceable(value) {
-        Some(input) => Ok(format!(
+        Some(input) => Reject::Refuse(format!(
             "its weight `{input}` is a graph input with a default: a caller may replace it \
              (export with keep_initializers_as_inputs=False)"
         )),
-        None => Err(format!("`{value}` is no graph input with a default")),
+        None => Reject::Miss(format!("`{value}` is no graph input with a default")),
     }
 }

@@ -1,13 +1,17 @@
 //! `bitonnx::BitLinear` as an operator of tract's.
 //!
 //! ```text
-//! node ─ build ─► Declared ─ wire ─► BitLinear ─ declutter ─► BitLinear with bias ─ codegen ─► Packed
+//! node ─ build ─► Declared ─ wire ─► BitLinear ─ declutter ─► with bias and norm ─ codegen ─► Packed
 //! ```
 //!
-//! Codes and scale are constants, and become attributes of the operator: tract sees one input.
+//! Codes and scale are constants, and become attributes of the operator: tract sees one input. So do a
+//! bias that is added and a norm (SubLN) that comes before.
 
-use super::{packed, threads};
-use crate::kernels::{Activations, Element, Kernel, Product, Weights};
+use super::{
+    norm::{self, Norm},
+    packed, threads,
+};
+use crate::kernels::{self, Activations, Element, Kernel, Product, Weights};
 use half::f16;
 use std::fmt;
 use tract_core::ops::{binary::TypedBinOp, math};
@@ -96,13 +100,13 @@ impl Expansion for Declared {
             "BitLinear `{prefix}`: {} scales for {n} outputs",
             scale.len()
         );
-        let terms = Terms { n, k: self.k, eps: self.eps.to_bits(), scale, bias: None };
+        let terms = Terms { n, k: self.k, eps: self.eps.to_bits(), scale, norm: None, bias: None };
         let op = BitLinear { terms, codes };
         model.wire_node(prefix, op, &inputs[..1])
     }
 }
 
-/// `y = BitLinear(x) + bias`, x `[..., k]`, y `[..., n]`.
+/// `y = BitLinear(norm(x)) + bias`, x `[..., k]`, y `[..., n]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct BitLinear {
     terms: Terms,
@@ -117,14 +121,17 @@ struct Terms {
     /// The bits of an f32.
     eps: u32,
     scale: Arc<Tensor>,
+    /// What x goes through before it is quantised.
+    norm: Option<Norm>,
     /// Of x's type, `n` elements.
     bias: Option<Arc<Tensor>>,
 }
 
 impl Terms {
     fn info(&self) -> String {
+        let norm = if self.norm.is_some() { ", norm" } else { "" };
         let bias = if self.bias.is_some() { ", bias" } else { "" };
-        format!("n: {}, k: {}{bias}", self.n, self.k)
+        format!("n: {}, k: {}{norm}{bias}", self.n, self.k)
     }
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
@@ -188,8 +195,49 @@ impl TypedOp for BitLinear {
         Ok(self.terms.cost(inputs))
     }
 
-    /// Takes in a constant bias that alone reads the product.
+    /// Takes in what comes before and after.
     fn declutter(
+        &self,
+        model: &TypedModel,
+        node: &TypedNode,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        match self.with_norm(model, node)? {
+            Some(patch) => Ok(Some(patch)),
+            None => self.with_bias(model, node),
+        }
+    }
+
+    fn codegen(
+        &self,
+        model: &TypedModel,
+        node: &TypedNode,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        let packed = Packed::new(self)?;
+        TypedModelPatch::replace_single_op(model, node, &node.inputs, packed).map(Some)
+    }
+
+    as_op!();
+}
+
+impl BitLinear {
+    /// Takes in a norm that only BitLinears read.
+    fn with_norm(
+        &self,
+        model: &TypedModel,
+        node: &TypedNode,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        let value = node.inputs[0];
+        rule_if!(self.terms.norm.is_none() && !model.outputs.contains(&value));
+        let mut readers = model.outlet_successors(value).iter().map(|r| model.node(r.node));
+        rule_if!(readers.all(|reader| reader.op_is::<BitLinear>()));
+        rule_if_some!((norm, source) = norm::norm(model, value, self.terms.k)?);
+        let terms = Terms { norm: Some(norm), ..self.terms.clone() };
+        let fused = BitLinear { terms, codes: self.codes.clone() };
+        TypedModelPatch::replace_single_op(model, node, &[source], fused).map(Some)
+    }
+
+    /// Takes in a constant bias that alone reads the product.
+    fn with_bias(
         &self,
         model: &TypedModel,
         node: &TypedNode,
@@ -208,17 +256,6 @@ impl TypedOp for BitLinear {
         let fused = BitLinear { terms, codes: self.codes.clone() };
         TypedModelPatch::fuse_with_next(model, node, fused).map(Some)
     }
-
-    fn codegen(
-        &self,
-        model: &TypedModel,
-        node: &TypedNode,
-    ) -> TractResult<Option<TypedModelPatch>> {
-        let packed = Packed::new(self)?;
-        TypedModelPatch::replace_single_op(model, node, &node.inputs, packed).map(Some)
-    }
-
-    as_op!();
 }
 
 /// [`BitLinear`] with its weights in the kernels' layout.
@@ -250,13 +287,19 @@ impl Packed {
         scratch: &mut Scratch,
         x: &Tensor,
     ) -> TractResult<TVec<TValue>> {
-        let Terms { n, k, eps, scale, bias } = &self.terms;
+        let Terms { n, k, eps, scale, norm, bias } = &self.terms;
         let mut shape: TVec<usize> = x.shape().into();
         *shape.last_mut().context("BitLinear on a scalar")? = *n;
         let mut y = Tensor::zero_dt(T::datum_type(), &shape)?;
         let x = x.try_as_plain_ram()?;
         let x = x.as_slice::<T>()?;
         let (m, kernel) = (x.len() / k, self.kernel);
+
+        let gain = norm.as_ref().map(|norm| norm.gain.try_as_plain_ram()).transpose()?;
+        let gain = gain.as_ref().map(|gain| gain.as_slice::<f32>()).transpose()?;
+        let norm = norm.as_ref().zip(gain);
+        let norm =
+            norm.map(|(norm, gain)| kernels::Norm { eps: f32::from_bits(norm.eps), gain });
 
         let activations = &mut scratch.activations;
         let blocks = activations.resize(m, *k);
@@ -266,7 +309,7 @@ impl Packed {
             Some((block, rows))
         });
         threads::for_each(rows.collect(), x.len(), |(block, rows)| {
-            Ok(block.quantize(kernel, rows, f32::from_bits(*eps))?)
+            Ok(block.quantize(kernel, rows, norm, f32::from_bits(*eps))?)
         })?;
 
         let (scale, bias) =

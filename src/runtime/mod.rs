@@ -12,6 +12,7 @@ mod composite;
 mod guard;
 mod lower;
 mod mend;
+mod norm;
 mod packed;
 mod plans;
 mod recipes;

@@ -152,6 +152,14 @@ impl<'v, 'm> Constants<'v, 'm> {
         }
     }
 
+    /// What a node gives in integers, as an attribute or, from a later opset on, as a constant input.
+    pub fn integers(&self, node: &NodeProto, attribute: &str, input: usize) -> Option<Vec<i64>> {
+        match node.attribute.iter().find(|a| a.name() == attribute) {
+            Some(given) => Some(given.ints.clone()),
+            None => self.value(node.input.get(input)?).ok()?.to_i64s(),
+        }
+    }
+
     /// The stored tensors and nodes that the value is computed from.
     pub fn expression(&self, value: &str) -> Result<Expression<'m>, NotConstant> {
         let origin = self.origin(0, value)?;

@@ -1,0 +1,82 @@
+//! Element types of values, as far as the file tells them.
+
+use super::{View, operator};
+use crate::proto::{NodeProto, TensorProto, tensor_proto::DataType, type_proto};
+
+/// Operators whose output is of the type of each of their inputs.
+const OF_EVERY_INPUT: &[&str] =
+    &["Add", "Concat", "Div", "Gemm", "MatMul", "Max", "Min", "Mul", "Sub", "Sum"];
+
+/// Operators whose output is of the type of their first input, whatever the others are.
+const OF_FIRST_INPUT: &[&str] = &[
+    "Clip",
+    "Dropout",
+    "Elu",
+    "Erf",
+    "Expand",
+    "Gather",
+    "Gelu",
+    "HardSwish",
+    "Identity",
+    "LayerNormalization",
+    "LeakyRelu",
+    "Pow",
+    "RMSNormalization",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Squeeze",
+    "Swish",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
+];
+
+impl View<'_> {
+    /// The element type of a value, where the file declares it or it follows from a value before that has one.
+    pub fn data_type(&self, value: &str) -> Option<DataType> {
+        let mut value = value;
+        for _ in 0..self.graph().node.len().max(1) {
+            if let Some(declared) = self.declared_type(value) {
+                return Some(declared);
+            }
+            let node = self.node(self.producer(value)?);
+            if operator(node) == "Cast" {
+                let to = node.attribute.iter().find(|a| a.name() == "to")?;
+                return DataType::try_from(i32::try_from(to.i()).ok()?).ok();
+            }
+            let operands = of_one_type(node);
+            if let Some(known) = operands.iter().find_map(|operand| self.declared_type(operand)) {
+                return Some(known);
+            }
+            value = operands.first()?;
+        }
+        None
+    }
+
+    fn declared_type(&self, value: &str) -> Option<DataType> {
+        if let Some(stored) = self.initializer(value) {
+            return DataType::try_from(TensorProto::data_type(stored)).ok();
+        }
+        let view = self.scope(value)?;
+        let graph = view.graph();
+        let mut declared = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
+        let info = declared.find(|v| v.name() == value)?;
+        match info.r#type.as_ref()?.value.as_ref()? {
+            type_proto::Value::TensorType(tensor) => DataType::try_from(tensor.elem_type()).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// The inputs of a node that are of its first output's type.
+fn of_one_type(node: &NodeProto) -> &[String] {
+    match &*operator(node) {
+        op if OF_EVERY_INPUT.contains(&op) => &node.input,
+        op if OF_FIRST_INPUT.contains(&op) => node.input.get(..1).unwrap_or_default(),
+        _ => &[],
+    }
+}
