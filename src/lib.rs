@@ -28,6 +28,7 @@ pub mod array;
 mod error;
 pub mod graph;
 pub mod kernels;
+#[cfg(feature = "runtime")]
 pub mod npz;
 pub mod proto;
 pub mod quant;
