@@ -77,8 +77,8 @@ fn corrections_are_the_best_of_their_rank() {
     let decaying = |i: usize| 0.95f64.powi(i as i32);
     let flat = |i: usize| 1.0 - i as f64 / 1000.0;
     let spectra: [&dyn Fn(usize) -> f64; 2] = [&decaying, &flat];
-    // The lesser sides are decomposed exactly, and by a sketch.
-    for shape in [(40, 64), (70, 30), (300, 350), (400, 310)] {
+    // In the whole space, and in a subspace of both sides.
+    for shape in [(40, 64), (70, 30), (560, 600), (620, 540)] {
         for spectrum in spectra {
             let least = shape.0.min(shape.1);
             let values: Vec<f64> = (0..least).map(spectrum).collect();
@@ -88,7 +88,7 @@ fn corrections_are_the_best_of_their_rank() {
                 let best = (squares(&values[rank..]) / squares(&values)).sqrt();
                 let correction = corrected(&data, shape, &nothing(shape.0, shape.1), rank);
                 let found = left(&data, shape, &correction);
-                assert!(found <= best * 1.01 + 1e-6, "{shape:?}, rank {rank}: {found} of {best}");
+                assert!(found <= best * 1.0001 + 1e-6, "{shape:?}, rank {rank}: {found} of {best}");
                 assert!((correction.errors[1] - found).abs() < 1e-4, "{:?}", correction.errors);
                 assert!((correction.errors[0] - 1.0).abs() < 1e-6);
             }
@@ -126,7 +126,7 @@ fn what_ternarising_takes_is_what_is_approximated() {
 
 #[test]
 fn both_layouts_and_any_number_of_threads_give_the_same() {
-    let (n, k) = (300, 280);
+    let (n, k) = (600, 560);
     let data: Vec<f32> = numbers(n * k, 5).into_iter().map(|x| x as f32).collect();
     let turned: Vec<f32> = (0..n * k).map(|i| data[i % n * k + i / n]).collect();
     let (stored, turned) = (bytes(&data), bytes(&turned));

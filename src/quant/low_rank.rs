@@ -2,11 +2,12 @@
 //!
 //! `W ≈ t·s + U·Vᵀ` (Low-Rank Correction for Quantized LLMs, arXiv:2412.07902). The factors are the leading
 //! singular vectors of `E = W - t·s`, each with the root of its singular value. For large weights they come
-//! from a random sketch of E, sharpened by power iterations (Halko, Martinsson and Tropp,
-//! arXiv:0909.4061), with a seed that never changes: the same weight gives the same factors.
+//! from a randomised block Krylov subspace (Musco and Musco, arXiv:1504.05477), which finds them where the
+//! spectrum is as flat as that of what rounding leaves. Its seed never changes: the same weight gives the
+//! same factors.
 
 use super::{Error, Matrix, Ternary};
-use nalgebra::{DMatrix, DMatrixView};
+use nalgebra::{DMatrix, DMatrixView, SymmetricEigen};
 use rayon::prelude::*;
 use std::ops::ControlFlow;
 
@@ -21,14 +22,17 @@ pub struct Correction {
     pub errors: [f64; 2],
 }
 
-/// Up to this lesser side the decomposition is exact, which takes no longer then.
-const EXACT: usize = 256;
+/// Up to this lesser side the subspace is the whole space.
+const EXACT: usize = 512;
 
-/// How many more directions than the rank the sketch has.
+/// How many more directions than the rank a block of the subspace has.
 const OVERSAMPLING: usize = 16;
 
-/// How often the sketch goes through E and back: the spectrum of what rounding leaves is nearly flat.
-const ITERATIONS: usize = 4;
+/// About how many directions the subspace has in all.
+const SUBSPACE: usize = 384;
+
+/// The fewest blocks of a subspace.
+const MIN_BLOCKS: usize = 3;
 
 /// The best correction of a rank, which is cut down to the weight's lesser side: the one with the least
 /// `‖W - t·s - U·Vᵀ‖`, up to the sketch.
@@ -38,24 +42,18 @@ pub fn low_rank(weight: &Matrix, ternary: &Ternary, rank: usize) -> Result<Corre
     let (n, k) = (weight.n(), weight.k());
     let residual = Residual::of(weight, ternary)?;
     let rank = rank.min(n).min(k);
-    let sketched = n.min(k) > EXACT.max(2 * (rank + OVERSAMPLING));
-    let (u, values, v) = match sketched {
-        true => sketch(&residual.data, n, k, rank),
-        // Rows of E are columns here.
-        false => {
-            let (v, values, u) = decompose(DMatrix::from_column_slice(k, n, &residual.data));
-            (u, values, v)
-        }
-    };
-    let kept: f64 = values.iter().take(rank).map(|s| f64::from(*s).powi(2)).sum();
+    let e = Tall::of(&residual.data, n, k);
+    let (values, long, short) = e.leading(rank);
+    let (u, v) = if n >= k { (long, short) } else { (short, long) };
+    let kept: f64 = values.iter().map(|s| f64::from(*s).powi(2)).sum();
     let left = (residual.squares - kept).max(0.0);
     let mut correction = Correction {
         u: vec![0.0; n * rank],
         v: vec![0.0; k * rank],
         errors: residual.relative([residual.squares, left]),
     };
-    for (column, value) in values.iter().take(rank).enumerate() {
-        let root = sign(u.column(column).iter().copied()) * value.max(0.0).sqrt();
+    for (column, value) in values.iter().enumerate() {
+        let root = sign(u.column(column).iter().copied()) * value.sqrt();
         fill(&mut correction.u, rank, column, u.column(column).iter().map(|x| x * root));
         fill(&mut correction.v, rank, column, v.column(column).iter().map(|x| x * root));
     }
@@ -140,55 +138,121 @@ fn subtract(values: &mut [f32], ternary: &Ternary, row: usize) {
     }
 }
 
-/// The singular vectors and values of `a`: left, values in descending order, right.
-fn decompose(a: DMatrix<f32>) -> (DMatrix<f32>, Vec<f32>, DMatrix<f32>) {
-    let svd = a.svd(true, true);
-    let (left, right) = (svd.u.unwrap_or_default(), svd.v_t.unwrap_or_default());
-    (left, svd.singular_values.iter().copied().collect(), right.transpose())
-}
-
-/// The leading singular vectors and values of `e`, `[n, k]` row after row, by way of a random subspace.
-fn sketch(e: &[f32], n: usize, k: usize, rank: usize) -> (DMatrix<f32>, Vec<f32>, DMatrix<f32>) {
-    let width = rank + OVERSAMPLING;
-    let mut random = Random::new(b"sketch");
-    let probe = DMatrix::from_fn(k, width, |_, _| random.normal());
-    let mut basis = rows_times(e, n, k, &probe).qr().q();
-    for _ in 0..ITERATIONS {
-        let back = columns_times(e, n, k, &basis).qr().q();
-        basis = rows_times(e, n, k, &back).qr().q();
-    }
-    let (right, values, left) = decompose(columns_times(e, n, k, &basis));
-    (basis * left, values, right)
-}
-
-/// How many rows, or columns, of E one task takes: the same however many cores there are, and so the
-/// sums are the same.
+/// How many rows, or columns, one task takes: the same however many cores there are, and so the sums are
+/// the same.
 const STRIP: usize = 128;
 
-/// `E·b`, `[n, width]`, on all cores.
-fn rows_times(e: &[f32], n: usize, k: usize, b: &DMatrix<f32>) -> DMatrix<f32> {
-    let strips: Vec<DMatrix<f32>> = e
-        .par_chunks(STRIP * k)
-        .map(|rows| DMatrix::from_row_slice(rows.len() / k, k, rows) * b)
+/// A matrix with at least as many rows as columns, or the transpose of one with fewer.
+enum Tall<'e> {
+    /// `[long, short]`, row after row: columns of the view are its rows.
+    Rows(DMatrixView<'e, f32>),
+    /// `[long, short]`, column after column.
+    Columns(DMatrixView<'e, f32>),
+}
+
+impl<'e> Tall<'e> {
+    /// Of `[n, k]`, row after row.
+    fn of(data: &'e [f32], n: usize, k: usize) -> Self {
+        match n >= k {
+            true => Tall::Rows(DMatrixView::from_slice(data, k, n)),
+            false => Tall::Columns(DMatrixView::from_slice(data, k, n)),
+        }
+    }
+
+    fn short(&self) -> usize {
+        match self {
+            Tall::Rows(e) => e.nrows(),
+            Tall::Columns(e) => e.ncols(),
+        }
+    }
+
+    /// `A·b`, `[long, width]`, on all cores.
+    fn times(&self, b: &DMatrix<f32>) -> DMatrix<f32> {
+        match self {
+            Tall::Rows(e) => in_strips(e.ncols(), |at, count| e.columns(at, count).tr_mul(b)),
+            Tall::Columns(e) => in_strips(e.nrows(), |at, count| e.rows(at, count) * b),
+        }
+    }
+
+    /// `Aᵀ·b`, `[short, width]`, on all cores.
+    fn transposed_times(&self, b: &DMatrix<f32>) -> DMatrix<f32> {
+        match self {
+            Tall::Rows(e) => in_strips(e.nrows(), |at, count| e.rows(at, count) * b),
+            Tall::Columns(e) => in_strips(e.ncols(), |at, count| e.columns(at, count).tr_mul(b)),
+        }
+    }
+
+    /// The leading singular values, in descending order, with their vectors of the long and the short side.
+    fn leading(&self, rank: usize) -> (Vec<f32>, DMatrix<f32>, DMatrix<f32>) {
+        let basis = self.subspace(rank);
+        let image = self.times(&basis);
+        let eigen = SymmetricEigen::new(gram(&image));
+        let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
+        order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
+        order.truncate(rank);
+        let chosen = DMatrix::from_fn(basis.ncols(), order.len(), |row, column| {
+            eigen.eigenvectors[(row, order[column])] as f32
+        });
+        let (mut long, short) = (image * &chosen, basis * chosen);
+        let mut values: Vec<f32> = long.column_iter().map(|column| column.norm()).collect();
+        // What is left of directions that E does not have is noise.
+        let least = values.first().map_or(0.0, |largest| largest * 1e-6);
+        values.iter_mut().filter(|value| **value <= least).for_each(|value| *value = 0.0);
+        for (mut column, value) in long.column_iter_mut().zip(&values) {
+            column.scale_mut(if *value > 0.0 { value.recip() } else { 0.0 });
+        }
+        (values, long, short)
+    }
+
+    /// An orthonormal basis, `[short, width]`, of a space that holds the leading directions.
+    fn subspace(&self, rank: usize) -> DMatrix<f32> {
+        let (short, width) = (self.short(), rank + OVERSAMPLING);
+        let blocks = (SUBSPACE / width).max(MIN_BLOCKS);
+        if short <= EXACT.max(blocks * width) {
+            return DMatrix::identity(short, short);
+        }
+        let mut random = Random::new(b"subspace");
+        let probe = DMatrix::from_fn(short, width, |_, _| random.normal());
+        let mut basis = DMatrix::zeros(short, blocks * width);
+        let mut block = probe.qr().q();
+        for index in 0..blocks {
+            if index > 0 {
+                block = self.transposed_times(&self.times(&block));
+                let known = basis.columns(0, index * width);
+                block -= known * known.tr_mul(&block);
+                block = block.qr().q();
+            }
+            basis.columns_mut(index * width, width).copy_from(&block);
+        }
+        // Where little of a block is new, what rounding left of it may not be orthogonal to the rest.
+        basis.qr().q()
+    }
+}
+
+/// `bᵀ·b`, in f64.
+fn gram(b: &DMatrix<f32>) -> DMatrix<f64> {
+    let starts: Vec<usize> = (0..b.nrows()).step_by(8 * STRIP).collect();
+    let parts: Vec<DMatrix<f64>> = starts
+        .par_iter()
+        .map(|&at| {
+            let rows = b.rows(at, (8 * STRIP).min(b.nrows() - at)).map(f64::from);
+            rows.tr_mul(&rows)
+        })
         .collect();
-    stacked(&strips, n, b.ncols())
+    parts.into_iter().fold(DMatrix::zeros(b.ncols(), b.ncols()), |sum, part| sum + part)
 }
 
-/// `Eᵀ·b`, `[k, width]`, on all cores.
-fn columns_times(e: &[f32], n: usize, k: usize, b: &DMatrix<f32>) -> DMatrix<f32> {
-    let transposed = DMatrixView::from_slice(e, k, n);
-    let starts: Vec<usize> = (0..k).step_by(STRIP).collect();
+/// The rows that `part` makes for a start and a count, on all cores, one below the other.
+fn in_strips(
+    rows: usize,
+    part: impl Fn(usize, usize) -> DMatrix<f32> + Sync,
+) -> DMatrix<f32> {
+    let starts: Vec<usize> = (0..rows).step_by(STRIP).collect();
     let strips: Vec<DMatrix<f32>> =
-        starts.par_iter().map(|&at| transposed.rows(at, STRIP.min(k - at)) * b).collect();
-    stacked(&strips, k, b.ncols())
-}
-
-fn stacked(strips: &[DMatrix<f32>], rows: usize, columns: usize) -> DMatrix<f32> {
-    let mut made = DMatrix::zeros(rows, columns);
-    let mut start = 0;
-    for strip in strips {
-        made.rows_mut(start, strip.nrows()).copy_from(strip);
-        start += strip.nrows();
+        starts.par_iter().map(|&at| part(at, STRIP.min(rows - at))).collect();
+    let mut made = DMatrix::zeros(rows, strips.first().map_or(0, DMatrix::ncols));
+    for (&at, strip) in starts.iter().zip(&strips) {
+        made.rows_mut(at, strip.nrows()).copy_from(strip);
     }
     made
 }
