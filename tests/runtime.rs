@@ -4,7 +4,7 @@
 use bitonnx::{
     npz::{self, Array},
     proto::{self, ModelProto, TensorProto, tensor_proto::DataType},
-    rewrite::rewrite,
+    rewrite::{self, LowRank, LowRankInit, Placement, Rank, Trainable, rewrite},
     rules::recipe,
     runtime::{Options, Session},
     text::parse_model,
@@ -15,6 +15,10 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
+
+#[path = "rules/graphs.rs"]
+#[allow(dead_code, reason = "shared with the tests of the rules")]
+mod graphs;
 
 type Arrays = BTreeMap<String, Array>;
 
@@ -252,6 +256,36 @@ fn bit_linear_takes_in_a_norm() {
         let ops: Vec<&str> = steps.iter().map(|s| s.op.as_str()).collect();
         let work: Vec<&&str> = ops.iter().filter(|op| !["Source", "Const"].contains(op)).collect();
         assert_eq!(work, [&"BitLinear"], "{norm:?}");
+    }
+}
+
+#[test]
+fn a_qat_file_blends_from_its_source_to_its_inference_model() {
+    for name in ["plain", "half"] {
+        let path = format!("{}/tests/variants/{name}.onnxtxt", env!("CARGO_MANIFEST_DIR"));
+        let source = graphs::model(&std::fs::read_to_string(path).unwrap());
+        let lrc = Some(LowRank { rank: Rank::Fixed(2), init: LowRankInit::Svd });
+        let options = rewrite::Options { subln: Some(Placement::None), lrc, ..Default::default() };
+        let made = |options: &rewrite::Options| {
+            rewrite(source.clone(), &recipe(), options, &mut |_, _| {}).unwrap().model
+        };
+        let inference = made(&options);
+        let qat = made(&rewrite::Options { qat: Some(Trainable::default()), ..options });
+        let x = Numbers(10).floats(3 * 8);
+        let (x, tolerance) = match name {
+            "half" => {
+                let x = x.iter().map(|x| f16::from_f32(*x)).collect();
+                (Array::F16(ArrayD::from_shape_vec(IxDyn(&[3, 8]), x).unwrap()), 2e-3)
+            }
+            _ => (floats_array(&[3, 8], &x), 1e-6),
+        };
+        let run = |model: &ModelProto, lambda: Option<f32>| {
+            let given = lambda.map(|l| ("lambda".to_owned(), floats_array(&[], &[l])));
+            let inputs = [("h".to_owned(), x.clone())].into_iter().chain(given).collect();
+            floats(&session(model.clone()).run(&inputs).unwrap()[0].1)
+        };
+        assert_close(&run(&qat, Some(0.0)), &run(&source, None), tolerance);
+        assert_close(&run(&qat, Some(1.0)), &run(&inference, None), tolerance);
     }
 }
 

@@ -132,7 +132,7 @@ impl<'o> Converter<'o> {
             lrc: None,
             parameters: Vec::new(),
         };
-        let data_type = source.data_type();
+        let data_type = projection.data_type;
         let form = if self.is_qat() {
             let weight = self.float_weight(projection);
             converted.parameters.push(Parameter { name: weight.clone(), role: "weight" });
@@ -229,7 +229,7 @@ enum Form {
 /// One projection on its way into the graph.
 struct Emission<'e> {
     projection: &'e Projection,
-    /// The type of the weight and of the product.
+    /// The type of the input and of the product.
     data_type: DataType,
     form: Form,
     insert_norm: bool,
@@ -301,13 +301,15 @@ impl Emission<'_> {
                 let w = draft.shared(key_w, |draft| {
                     qat::weight(draft, weight, layout, &Groups::of(groups), to)
                 });
-                let bound = [("x", &*a), ("w", &*w), ("y", &product)];
-                draft.add("y = MatMul (x, w)", &bound, Naming::Labels);
+                qat::product(draft, &a, &w, &product, to);
             }
         }
         if let Some(factors) = &self.factors {
-            let lambda = matches!(self.form, Form::Qat { .. }).then_some(qat::LAMBDA);
-            let branch = lrc::branch(draft, &x, factors, lambda);
+            let lambda = match self.form {
+                Form::Qat { .. } => Some(qat::lambda_as(draft, to)),
+                Form::Inference { .. } => None,
+            };
+            let branch = lrc::branch(draft, &x, factors, lambda.as_deref());
             let bound = [("product", &*product), ("lrc", &*branch), ("corrected", y)];
             draft.add("corrected = Add (product, lrc)", &bound, Naming::Values);
             self.parameters.extend(

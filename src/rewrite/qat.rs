@@ -41,20 +41,38 @@ fn blend(prefix: &str, a: &str, b: &str) -> String {
     )
 }
 
-/// A text between the `Cast`s that types of 16 bits need around it: it reads `wide` and makes `made`.
-fn in_f32(input: &str, wide: &str, made: &str, data_type: DataType, text: &str) -> String {
+/// A text that reads `input` in f32, by the name of `wide`.
+fn in_f32(input: &str, wide: &str, data_type: DataType, text: &str) -> String {
     match data_type {
         DataType::Float => text.replace(wide, input),
-        narrow => format!(
-            "{wide} = Cast <to = 1> ({input})
-             {text}
-             {made}_narrow = Cast <to = {}> ({made})",
-            narrow as i32
-        ),
+        _ => format!("{wide} = Cast <to = 1> ({input})\n{text}"),
     }
 }
 
-/// Appends the blend of an activation `[..., k]` with its int8 form, and returns what it makes.
+/// Appends the product of two blends as `y`, in this type: like BitLinear it computes in f32 and casts once.
+pub(super) fn product(draft: &mut Draft, x: &str, w: &str, y: &str, data_type: DataType) {
+    let bound = [("x", x), ("w", w), ("y", y)];
+    match data_type {
+        DataType::Float => draft.add("y = MatMul (x, w)", &bound, Naming::Labels),
+        narrow => {
+            let text = format!("wide = MatMul (x, w)\n[narrow] y = Cast <to = {}> (wide)", narrow as i32);
+            draft.add(&text, &bound, Naming::Labels)
+        }
+    };
+}
+
+/// Lambda in this type.
+pub(super) fn lambda_as(draft: &mut Draft, data_type: DataType) -> String {
+    match data_type {
+        DataType::Float => LAMBDA.to_owned(),
+        narrow => draft.shared(format!("lambda {}", narrow as i32), |draft| {
+            let text = format!("lambda_narrow = Cast <to = {}> (lambda)", narrow as i32);
+            draft.add(&text, &[("lambda", LAMBDA)], Naming::Values)
+        }),
+    }
+}
+
+/// Appends the blend of an activation `[..., k]` with its int8 form, in f32, and returns what it makes.
 pub(super) fn activation(draft: &mut Draft, x: &str, data_type: DataType) -> String {
     let peak = reduce("ReduceMax", "x_magnitude", Axis::Last, draft.store.opset);
     let text = format!(
@@ -66,11 +84,11 @@ pub(super) fn activation(draft: &mut Draft, x: &str, data_type: DataType) -> Str
          x_rounded = Round (x_scaled)
          x_q = Clip (x_rounded, LOW, HIGH)
          x_step = Div (x_g, HIGH)
-         x_int8 = Mul (x_q, x_step)
+         x_dequantized = Mul (x_q, x_step)
          {}",
-        blend("x_blend", "x_wide", "x_int8")
+        blend("x_blend", "x_wide", "x_dequantized")
     );
-    let text = in_f32("x", "x_wide", "x_blend", data_type, &text);
+    let text = in_f32("x", "x_wide", data_type, &text);
     draft.add(&text, &[("x", x), ("lambda", LAMBDA)], Naming::Values)
 }
 
@@ -95,7 +113,9 @@ impl Groups {
     }
 }
 
-/// Appends the blend of a weight with its ternary form, and returns what it makes: `[k, n]`.
+/// Appends the blend of a weight with its ternary form, in f32, and returns what it makes: `[k, n]`.
+///
+/// The mean is taken in f64, so that every engine finds the same scale, and from it the same codes.
 pub(super) fn weight(
     draft: &mut Draft,
     w: &str,
@@ -107,30 +127,32 @@ pub(super) fn weight(
         Layout::InOut => (Axis::First, 1),
         Layout::OutIn => (Axis::Second, 0),
     };
-    let rows = reduce("ReduceMean", "w_magnitude", inputs, draft.store.opset);
+    let rows = reduce("ReduceMean", "w_double", inputs, draft.store.opset);
     let means = match groups {
         Groups::Channel => format!("w_mean = {rows}"),
         Groups::Tensor => format!(
-            "w_rows = {rows}
-             w_mean = ReduceMean <keepdims = 1> (w_rows)"
+            "w_means = {rows}
+             w_mean = ReduceMean <keepdims = 1> (w_means)"
         ),
         Groups::Parts(sizes) => {
-            format!("w_rows = {rows}\n{}", part_means(sizes, outputs, draft.store.opset))
+            format!("w_means = {rows}\n{}", part_means(sizes, outputs, draft.store.opset))
         }
     };
     let text = format!(
         "w_magnitude = Abs (w_wide)
+         w_double = Cast <to = 11> (w_magnitude)
          {means}
-         w_scale = Max (w_mean, EPS)
+         w_single = Cast <to = 1> (w_mean)
+         w_scale = Max (w_single, EPS)
          w_inverse = Div (ONE, w_scale)
          w_scaled = Mul (w_wide, w_inverse)
          w_rounded = Round (w_scaled)
          w_code = Clip (w_rounded, MINUS_ONE, ONE)
-         w_ternary = Mul (w_code, w_scale)
+         w_dequantized = Mul (w_code, w_scale)
          {}",
-        blend("w_blend", "w_wide", "w_ternary")
+        blend("w_blend", "w_wide", "w_dequantized")
     );
-    let text = in_f32("w", "w_wide", "w_blend", data_type, &text);
+    let text = in_f32("w", "w_wide", data_type, &text);
     let made = draft.add(&text, &[("w", w), ("lambda", LAMBDA)], Naming::Values);
     match layout {
         Layout::InOut => made,
@@ -148,10 +170,10 @@ fn part_means(sizes: &[usize], axis: usize, opset: i64) -> String {
     let parts = list(&mut (0..sizes.len()).map(|i| format!("w_part_{i}")));
     let spread = list(&mut (0..sizes.len()).map(|i| format!("w_part_{i}_spread")));
     let mut text = match opset {
-        ..13 => format!("{parts} = Split <axis = {axis}, split = [{numbers}]> (w_rows)\n"),
+        ..13 => format!("{parts} = Split <axis = {axis}, split = [{numbers}]> (w_means)\n"),
         _ => format!(
             "w_sizes = Constant <value = int64[{}] {{{numbers}}}> ()
-             {parts} = Split <axis = {axis}> (w_rows, w_sizes)\n",
+             {parts} = Split <axis = {axis}> (w_means, w_sizes)\n",
             sizes.len()
         ),
     };

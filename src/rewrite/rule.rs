@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{
     graph::{Constants, NodeId, View},
-    proto::{AttributeProto, NodeProto, attribute_proto::AttributeType},
+    proto::{
+        AttributeProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType,
+    },
     quant::Layout,
     text,
 };
@@ -63,7 +65,9 @@ pub struct Projection {
     pub factor: f32,
     /// The least magnitude that activations are scaled by.
     pub eps: f32,
-    /// Whether the input's float type may differ from the weight's, which is the output's.
+    /// The float type of the product.
+    pub data_type: DataType,
+    /// Whether the input's float type may be another.
     pub casts: bool,
     /// How many rows each part of a fused weight has, where the rule knows its parts.
     pub part_sizes: Vec<usize>,
@@ -399,6 +403,7 @@ impl<'m> Match<'_, 'm> {
         Projection {
             node: self.root,
             input,
+            data_type: weight.data_type(),
             weight,
             bias: None,
             factor: 1.0,

@@ -86,7 +86,7 @@ fn collect(view: &View, found: &mut Vec<Aliases>) {
     for (id, node) in view.nodes() {
         let [output] = &node.output[..] else { continue };
         if let Ok(bound) = scaled.at(view, &constants, id)
-            && bound.values["lambda"] == qat::LAMBDA
+            && is_lambda_value(view, &bound.values["lambda"])
             && !aliases.contains_key(output)
         {
             aliases.insert(output.clone(), bound.values["b"].clone());
@@ -102,6 +102,14 @@ fn collect(view: &View, found: &mut Vec<Aliases>) {
     for graph in view.nodes().flat_map(|(_, node)| nested_graphs(node)) {
         collect(&View::nested(graph, view), found);
     }
+}
+
+/// The input itself, or the same in another type.
+fn is_lambda_value(view: &View, value: &str) -> bool {
+    let cast = view.producer(value).map(|id| view.node(id));
+    let cast = cast.filter(|node| graph::operator(node) == "Cast");
+    value == qat::LAMBDA
+        || cast.is_some_and(|node| node.input.first().is_some_and(|i| i == qat::LAMBDA))
 }
 
 fn blends(view: &View, constants: &Constants) -> Aliases {

@@ -15,19 +15,28 @@
 //! and goes with it.
 
 use super::{
-    fake_quant::{Stop, quantized},
+    fake_quant::{Quantized, Stop, quantized},
     gemm::{BIASED_GEMM, PLAIN_GEMM},
     matmul::PLAIN_FUSED_MATMUL,
 };
 use crate::{
-    graph::{View, operator},
+    graph::{NodeId, View, operator},
     proto::tensor_proto::DataType,
     quant::Layout,
     rewrite::{Effect, Match, Projection, Reject, Rule},
 };
 
-pub(super) fn rules() -> [Rule; 6] {
+pub(super) fn rules() -> [Rule; 7] {
     [
+        // All of it in f32, in a model of 16 bits.
+        Rule::named("bitnet-narrow", Effect::Exact)
+            .since(15)
+            .find(
+                "p = MatMul(q, W)
+                 y = Cast <to: int = @to> (p)",
+            )
+            .emit("y = bitonnx.BitLinear(x, codes, scale)")
+            .with(narrowed),
         // The product is of integers, and the scales of activation and weight come after it.
         product("bitnet-scaled-div", "y = Div(p, s)", as_stored),
         product("bitnet-scaled-mul", "y = Mul(p, s)", as_stored),
@@ -67,12 +76,7 @@ fn product(name: &'static str, pattern: &str, layout: LayoutOf) -> Rule {
 }
 
 fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
-    let found = quantized(m.view, m.constants, m.root).map_err(|stop| match stop {
-        Stop::Foreign => {
-            Reject::Miss(format!("node `{}` multiplies no fake-quantised activation", m.label()))
-        }
-        Stop::Other(why) => Reject::Refuse(why),
-    })?;
+    let found = found(m, m.root)?;
     let weight = m.weight_of(found.product, layout)?;
     let narrow = before_cast(m.view, &found.x, weight.data_type()).filter(|_| found.casts);
     Ok(Projection {
@@ -81,6 +85,36 @@ fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
         factor: found.factor,
         eps: found.eps,
         ..m.projection_of(narrow.map_or(found.x, str::to_owned), weight)
+    })
+}
+
+fn found(m: &Match, root: NodeId) -> Result<Quantized, Reject> {
+    quantized(m.view, m.constants, root).map_err(|stop| match stop {
+        Stop::Foreign => {
+            Reject::Miss(format!("node `{}` multiplies no fake-quantised activation", m.label()))
+        }
+        Stop::Other(why) => Reject::Refuse(why),
+    })
+}
+
+/// A product in f32 of what was widened before, and is narrowed again after it.
+fn narrowed(m: &Match) -> Result<Projection, Reject> {
+    let miss = |why: String| Reject::Miss(format!("node `{}` {why}", m.label()));
+    let product = m.view.producer(m.value("p"));
+    let found = found(m, product.ok_or_else(|| miss("casts a stored value".into()))?)
+        .map_err(|(Reject::Miss(why) | Reject::Refuse(why))| Reject::Miss(why))?;
+    let to = i32::try_from(m.int("to")?).ok().and_then(|to| DataType::try_from(to).ok());
+    let narrow = to.filter(|to| matches!(to, DataType::Float16 | DataType::Bfloat16));
+    let data_type = narrow.ok_or_else(|| miss("does not narrow the product".into()))?;
+    let input = before_cast(m.view, &found.x, data_type)
+        .ok_or_else(|| miss(format!("narrows a product of `{}`, which was not widened", found.x)))?;
+    let weight = m.weight_of(found.product, Layout::InOut)?;
+    Ok(Projection {
+        node: found.product,
+        data_type,
+        factor: found.factor,
+        eps: found.eps,
+        ..m.projection_of(input.to_owned(), weight)
     })
 }
 
