@@ -1,7 +1,7 @@
-//! Products and ternarisation. Products count 2·m·n·k operations, f32 in to f32 out.
+//! Products, norms and ternarisation. Products count 2·m·n·k operations, f32 in to f32 out.
 
 use bitonnx::{
-    kernels::{Activations, Kernel, Product, Weights},
+    kernels::{Activations, Kernel, Norm, Product, Weights},
     quant::{Layout, Matrix, Storage, ternarize},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -29,7 +29,9 @@ fn products(c: &mut Criterion) {
                 group.throughput(Throughput::Elements(2 * (m * n * k) as u64));
                 group.bench_function(BenchmarkId::new(format!("{n}x{k}"), m), |b| {
                     b.iter(|| {
-                        activations.quantize(*kernel, black_box(&x), k, None, 1e-5).expect("whole rows");
+                        activations
+                            .quantize(*kernel, black_box(&x), k, None, 1e-5)
+                            .expect("whole rows");
                         let weights = layers.next().expect("endless");
                         let product = Product::new(*kernel, &activations, weights, &[0.1], None);
                         product
@@ -41,6 +43,41 @@ fn products(c: &mut Criterion) {
             }
         }
     }
+}
+
+/// SubLN in one pass with the quantisation, beside the same in a pass of its own that writes its rows out.
+fn norms(c: &mut Criterion) {
+    let (k, kernel) = (2560, Kernel::best());
+    let gain = vec![1.5; k];
+    let mut group = c.benchmark_group("norm");
+    for m in [1, 32, 512] {
+        let x: Vec<f32> = (0..m * k).map(|i| (i as f32 * 0.37).sin()).collect();
+        let mut activations = Activations::new();
+        group.throughput(Throughput::Elements((m * k) as u64));
+        group.bench_function(BenchmarkId::new("fused", m), |b| {
+            let norm = Some(Norm { eps: 1e-6, gain: &gain });
+            b.iter(|| activations.quantize(kernel, black_box(&x), k, norm, 1e-5))
+        });
+        group.bench_function(BenchmarkId::new("apart", m), |b| {
+            b.iter(|| {
+                let mut rows = vec![0.0; m * k];
+                for (x, y) in black_box(&x).chunks(k).zip(rows.chunks_mut(k)) {
+                    normalize(x, &gain, y);
+                }
+                activations.quantize(kernel, &rows, k, None, 1e-5)
+            })
+        });
+    }
+}
+
+/// `x · 1/sqrt(mean(x²) + eps) · gain`, as a loop that vectorises.
+fn normalize(x: &[f32], gain: &[f32], y: &mut [f32]) {
+    let mut lanes = [0.0f32; 16];
+    for x in x.chunks(16) {
+        lanes.iter_mut().zip(x).for_each(|(sum, x)| *sum += x * x);
+    }
+    let factor = 1.0 / (lanes.iter().sum::<f32>() / x.len() as f32 + 1e-6).sqrt();
+    y.iter_mut().zip(x.iter().zip(gain)).for_each(|(y, (x, gain))| *y = x * factor * gain);
 }
 
 fn ternarization(c: &mut Criterion) {
@@ -73,6 +110,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = products, ternarization
+    targets = products, norms, ternarization
 }
 criterion_main!(benches);

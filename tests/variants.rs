@@ -7,7 +7,7 @@ mod graphs;
 
 use bitonnx::{
     proto::{self, ModelProto},
-    report::Report,
+    report::{Action, Report},
     rewrite::{
         Filter, Granularity, LowRank, LowRankInit, Manifest, Options, Placement, Preset, Rank,
         Trainable, rewrite,
@@ -54,24 +54,76 @@ fn made(source: &ModelProto, options: &Options) -> Made {
     Made { model: made.model, report: made.report, manifest: made.manifest }
 }
 
-/// Norms and corrections by projection, warnings, and what the model became.
+/// The options, norms and corrections by projection, warnings, and what the model became.
 fn told(source: &ModelProto, made: &Made) -> String {
-    let mut text = String::new();
-    for entry in &made.report.projections {
-        let norm = entry.subln.as_deref().unwrap_or("-");
-        write!(text, "{}  {}  norm {norm}", entry.node, entry.role).unwrap();
-        if let (Some(rank), Some(before), Some(after)) =
-            (entry.lrc_rank, entry.error, entry.lrc_error)
-        {
-            write!(text, "  rank {rank}, error {before:.2} to {after:.2}").unwrap();
-        }
-        text.push('\n');
-    }
+    let mut text = format!("options: {}\n", made.report.options);
+    text.push_str(&projections(&made.report));
     made.report.warnings.iter().for_each(|warning| writeln!(text, "warning: {warning}").unwrap());
     let mut after = made.model.clone();
     after.functions.clear();
     after.metadata_props.clear();
-    write!(text, "\n{}", text::diff::models(source, &after)).unwrap();
+    let diff = text::diff::models(source, &after).to_string();
+    write!(text, "\n{}", folded(&diff)).unwrap();
+    text
+}
+
+/// A line for each projection.
+fn projections(report: &Report) -> String {
+    let mut text = String::new();
+    for entry in &report.projections {
+        let norm = entry.subln.as_deref().unwrap_or("none");
+        let Action::BitLinear = entry.action else {
+            writeln!(text, "{}: {}, left as it is", entry.node, entry.role).unwrap();
+            continue;
+        };
+        write!(text, "{}: {}, norm before it {norm}", entry.node, entry.role).unwrap();
+        if let (Some(rank), Some(before), Some(after)) =
+            (entry.lrc_rank, entry.error, entry.lrc_error)
+        {
+            write!(
+                text,
+                ", correction of rank {rank}, |W - t·s - U·Vᵀ| / |W| {before:.2} to {after:.2}"
+            )
+            .unwrap();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A diff with long runs of unchanged lines cut to their ends.
+fn folded(diff: &str) -> String {
+    const ENDS: usize = 2;
+    let lines: Vec<&str> = diff.lines().collect();
+    let mut text = String::new();
+    for run in lines.chunk_by(|a, b| a.starts_with(' ') == b.starts_with(' ')) {
+        let hidden = run.len().saturating_sub(2 * ENDS);
+        if !run[0].starts_with(' ') || hidden < 3 {
+            run.iter().for_each(|line| writeln!(text, "{line}").unwrap());
+            continue;
+        }
+        run[..ENDS].iter().for_each(|line| writeln!(text, "{line}").unwrap());
+        writeln!(text, "  … {hidden} lines as before").unwrap();
+        run[run.len() - ENDS..].iter().for_each(|line| writeln!(text, "{line}").unwrap());
+    }
+    text
+}
+
+/// What a manifest trains, and of what it freezes more than the constants of the new nodes.
+fn manifest(manifest: &Manifest) -> String {
+    let mut text = String::new();
+    let (constants, entries): (Vec<_>, Vec<_>) = manifest
+        .initializers
+        .iter()
+        .partition(|entry| !entry.trainable && entry.name.starts_with("bitonnx_"));
+    for entry in entries {
+        let trained = if entry.trainable { "trained" } else { "frozen" };
+        let read =
+            entry.identity.as_ref().map_or(String::new(), |name| format!(", read as {name}"));
+        let of = entry.projection.as_ref().map_or(String::new(), |name| format!(" of {name}"));
+        writeln!(text, "{trained}: {}, {}{of}{read}", entry.name, entry.role).unwrap();
+    }
+    writeln!(text, "frozen: {} constants of the new nodes", constants.len()).unwrap();
     text
 }
 
@@ -117,12 +169,7 @@ fn norms_of_a_models_own_get_no_second_one() {
     for name in ["modernbert-dyn18", "bitllama-subln-dyn18"] {
         let source = fixture(name);
         let made = made(&source, &placed(Placement::All));
-        let mut text = String::new();
-        for entry in &made.report.projections {
-            let norm = entry.subln.as_deref().unwrap_or("-");
-            writeln!(text, "{}  {}  norm {norm}", entry.node, entry.role).unwrap();
-        }
-        assert_told!(format!("subln@own_{name}"), text);
+        assert_told!(format!("subln@own_{name}"), projections(&made.report));
     }
 }
 
@@ -183,13 +230,7 @@ fn qat_on_small_graphs() {
     for (name, options) in cases {
         let source = small(name);
         let made = made(&source, &options);
-        let manifest = made.manifest.as_ref().unwrap();
-        let mut text = told(&source, &made);
-        for entry in &manifest.initializers {
-            let trained = if entry.trainable { "trained" } else { "frozen" };
-            let of = entry.projection.as_deref().unwrap_or("-");
-            writeln!(text, "{}  {trained}  {}  of {of}", entry.name, entry.role).unwrap();
-        }
+        let text = told(&source, &made) + "\n" + &manifest(made.manifest.as_ref().unwrap());
         assert_told!(format!("qat@{name}"), text);
     }
 }

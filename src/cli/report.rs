@@ -139,7 +139,8 @@ fn details(report: &Report) -> Table {
 fn by_role(report: &Report) -> Table {
     let (extras, is_qat) = (Extras::of(report), is_qat(report));
     let title = if is_qat { "TO TRAIN" } else { "CONVERTED" };
-    let mut columns = vec![(title, Align::Left), ("COUNT", Align::Right), ("IN × OUT", Align::Left)];
+    let mut columns =
+        vec![(title, Align::Left), ("COUNT", Align::Right), ("IN × OUT", Align::Left)];
     if !is_qat {
         columns.extend([("BEFORE", Align::Right), ("AFTER", Align::Right)]);
     }

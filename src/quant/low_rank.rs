@@ -243,10 +243,7 @@ fn gram(b: &DMatrix<f32>) -> DMatrix<f64> {
 }
 
 /// The rows that `part` makes for a start and a count, on all cores, one below the other.
-fn in_strips(
-    rows: usize,
-    part: impl Fn(usize, usize) -> DMatrix<f32> + Sync,
-) -> DMatrix<f32> {
+fn in_strips(rows: usize, part: impl Fn(usize, usize) -> DMatrix<f32> + Sync) -> DMatrix<f32> {
     let starts: Vec<usize> = (0..rows).step_by(STRIP).collect();
     let strips: Vec<DMatrix<f32>> =
         starts.par_iter().map(|&at| part(at, STRIP.min(rows - at))).collect();

@@ -55,7 +55,8 @@ pub(super) fn product(draft: &mut Draft, x: &str, w: &str, y: &str, data_type: D
     match data_type {
         DataType::Float => draft.add("y = MatMul (x, w)", &bound, Naming::Labels),
         narrow => {
-            let text = format!("wide = MatMul (x, w)\n[narrow] y = Cast <to = {}> (wide)", narrow as i32);
+            let text =
+                format!("wide = MatMul (x, w)\n[narrow] y = Cast <to = {}> (wide)", narrow as i32);
             draft.add(&text, &bound, Naming::Labels)
         }
     };

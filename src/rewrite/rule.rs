@@ -7,9 +7,7 @@ use super::{
 };
 use crate::{
     graph::{Constants, NodeId, View},
-    proto::{
-        AttributeProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType,
-    },
+    proto::{AttributeProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
     quant::Layout,
     text,
 };
@@ -244,7 +242,10 @@ impl RuleBuilder {
         let name = self.name;
         let pattern = self.pattern.unwrap_or_else(|| panic!("rule {name} finds nothing"));
         let replaces = self.effect != Effect::Keep || self.since != 0 || !self.template.is_empty();
-        assert!(!replaces, "rule {name} refuses what it finds: it keeps, since any opset, and emits nothing");
+        assert!(
+            !replaces,
+            "rule {name} refuses what it finds: it keeps, since any opset, and emits nothing"
+        );
         Rule {
             name,
             effect: Effect::Keep,

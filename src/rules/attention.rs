@@ -69,7 +69,9 @@ fn projection(m: &Match) -> Result<Projection, Reject> {
         None => vec![weight.n / 3; 3],
     };
     match sizes[..] {
-        [q, k, v] if q == k && q.checked_mul(2).and_then(|qk| qk.checked_add(v)) == Some(weight.n) => {
+        [q, k, v]
+            if q == k && q.checked_mul(2).and_then(|qk| qk.checked_add(v)) == Some(weight.n) =>
+        {
             Ok(Projection { part_sizes: sizes, ..m.projection(weight) })
         }
         _ => Err(Reject::Miss(format!(
@@ -145,7 +147,9 @@ fn mask_of<'m>(m: &Match<'_, 'm>, mask: &str) -> Option<Mask<'m>> {
     let of_input = || mask_of(m, node.input.first()?);
     match &*operator(node) {
         "Cast" | "Identity" => of_input(),
-        "com.microsoft.EmbedLayerNormalization" if node.output.get(1).is_some_and(|o| o == mask) => {
+        "com.microsoft.EmbedLayerNormalization"
+            if node.output.get(1).is_some_and(|o| o == mask) =>
+        {
             Some(Mask::Lengths)
         }
         "ReduceSum" if sums_rows(m, node) => match of_input()? {

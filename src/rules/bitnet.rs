@@ -43,11 +43,7 @@ pub(super) fn rules() -> [Rule; 7] {
         // The activation's scale is part of the product's operand.
         product("bitnet", "y = MatMul(q, W)", as_stored),
         product("bitnet-fused-matmul", &format!("y = {PLAIN_FUSED_MATMUL} (q, W)"), by_attribute),
-        product(
-            "bitnet-gemm",
-            &format!("y = {PLAIN_GEMM} (q, W)"),
-            by_attribute,
-        ),
+        product("bitnet-gemm", &format!("y = {PLAIN_GEMM} (q, W)"), by_attribute),
         Rule::named("bitnet-gemm-bias", Effect::Exact)
             .find(&format!("y = {BIASED_GEMM} (q, W, b)"))
             .emit(
@@ -106,8 +102,9 @@ fn narrowed(m: &Match) -> Result<Projection, Reject> {
     let to = i32::try_from(m.int("to")?).ok().and_then(|to| DataType::try_from(to).ok());
     let narrow = to.filter(|to| matches!(to, DataType::Float16 | DataType::Bfloat16));
     let data_type = narrow.ok_or_else(|| miss("does not narrow the product".into()))?;
-    let input = before_cast(m.view, &found.x, data_type)
-        .ok_or_else(|| miss(format!("narrows a product of `{}`, which was not widened", found.x)))?;
+    let input = before_cast(m.view, &found.x, data_type).ok_or_else(|| {
+        miss(format!("narrows a product of `{}`, which was not widened", found.x))
+    })?;
     let weight = m.weight_of(found.product, Layout::InOut)?;
     Ok(Projection {
         node: found.product,

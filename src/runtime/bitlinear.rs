@@ -298,8 +298,7 @@ impl Packed {
         let gain = norm.as_ref().map(|norm| norm.gain.try_as_plain_ram()).transpose()?;
         let gain = gain.as_ref().map(|gain| gain.as_slice::<f32>()).transpose()?;
         let norm = norm.as_ref().zip(gain);
-        let norm =
-            norm.map(|(norm, gain)| kernels::Norm { eps: f32::from_bits(norm.eps), gain });
+        let norm = norm.map(|(norm, gain)| kernels::Norm { eps: f32::from_bits(norm.eps), gain });
 
         let activations = &mut scratch.activations;
         let blocks = activations.resize(m, *k);
