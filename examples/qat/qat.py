@@ -44,7 +44,7 @@ def parameters_of(model, names):
 def load(path, manifest_path):
     """The model, its trainable parameters by initializer name, and the manifest."""
     manifest = json.load(open(manifest_path))
-    model = onnx2torch.convert(path, attach_onnx_mapping=True)
+    model = onnx2torch.convert(path, attach_onnx_mapping=True).requires_grad_(False)
     wanted = {entry["name"] for entry in manifest["initializers"] if entry["trainable"]}
     parameters = parameters_of(model, wanted)
     if wanted - parameters.keys():
