@@ -15,7 +15,12 @@ use bitonnx::{
     rules::recipe,
     text,
 };
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -243,6 +248,19 @@ fn variants_of_a_real_export() {
     assert_told!("qat@bert-ts14", told(&source, &made(&source, &trained(inference))));
 }
 
+/// Takes every projection, whatever its role.
+fn every() -> Vec<Filter> {
+    vec![Filter::new(true, ".").unwrap()]
+}
+
+/// The initializers of a model by name, with their data.
+fn stored(model: &ModelProto) -> BTreeMap<String, Vec<u8>> {
+    let initializers = &model.graph.as_ref().unwrap().initializer;
+    let data = |t: &proto::TensorProto| proto::raw_bytes(t).unwrap().into_owned();
+    // A computed weight is stored as floats in a QAT file, under a name of its own.
+    initializers.iter().map(|t| (t.name().replace("_float", ""), data(t))).collect()
+}
+
 /// The same weights: what is written directly, and what comes back from a QAT file.
 #[test]
 fn a_qat_file_gives_the_inference_model() {
@@ -256,6 +274,7 @@ fn a_qat_file_gives_the_inference_model() {
         ("half", placed(Placement::Output)),
         ("half", corrected(2, LowRankInit::Svd)),
         ("new_norm", channel),
+        ("branches", Options { filters: every(), ..corrected(2, LowRankInit::Svd) }),
     ];
     for (name, options) in cases {
         let source = small(name);
@@ -266,16 +285,121 @@ fn a_qat_file_gives_the_inference_model() {
         // They have other sources.
         direct.metadata_props.retain(|p| p.key() != "bitonnx.source");
         back.metadata_props.retain(|p| p.key() != "bitonnx.source");
-        for model in [&mut direct, &mut back] {
-            let stored = &mut model.graph.as_mut().unwrap().initializer;
-            stored.sort_by(|a, b| a.name().cmp(b.name()));
-        }
+        assert_eq!(stored(&direct), stored(&back), "{name}");
         let difference = text::diff::models(&direct, &back).to_string();
         // Which rule made a node is not in the text, and the order of what is stored does not matter.
-        let changed: Vec<&str> =
-            difference.lines().filter(|l| l.starts_with(['+', '-']) && l.contains('=')).collect();
-        assert!(changed.is_empty(), "{name}: {changed:#?}");
+        let nodes = |sign: char| -> Vec<String> {
+            let lines = difference.lines().filter(|l| l.starts_with(sign) && l.contains('='));
+            lines.map(|l| l[1..].replace("_float", "")).collect()
+        };
+        assert_eq!(nodes('-'), nodes('+'), "{name}");
     }
+}
+
+/// A merged decoder has each projection in both branches of an `If`.
+#[test]
+fn branches_that_share_a_weight_share_what_is_trained() {
+    let options = Options { subln: Some(Placement::All), ..corrected(1, LowRankInit::Zeros) };
+    let made = made(&fixture("t5-decoder-merged-optimum"), &trained(options));
+    let converted: Vec<_> = made.report.converted().collect();
+    let weights: BTreeSet<&str> = converted.iter().map(|p| p.weight.as_str()).collect();
+    let normed = converted.iter().filter(|p| p.subln.as_deref() == Some("inserted"));
+    let normed: BTreeSet<&str> = normed.map(|p| p.weight.as_str()).collect();
+    assert!(converted.len() > weights.len() && !normed.is_empty());
+    let manifest = made.manifest.unwrap();
+    let count = |role: &str| manifest.initializers.iter().filter(|i| i.role == role).count();
+    assert_eq!(
+        ["lrc_u", "lrc_v", "subln_gain"].map(count),
+        [weights.len(), weights.len(), normed.len()]
+    );
+}
+
+#[test]
+fn a_weight_that_is_computed_is_trained_as_computed() {
+    let text = "<ir_version: 8, opset_import: [\"\" : 17]>
+        g (float[s, 2] x) => (float[s, 2] y)
+        <float[2, 2] w = {1, 2, 3, 4}, float[2, 2] mask = {1, 0, 1, 1}>
+        { m = Mul (w, mask) [proj] y = MatMul (x, m) }";
+    let options = trained(Options { filters: every(), ..none() });
+    let made = made(&text::parse_model(text).unwrap(), &options);
+    let weight = made.manifest.unwrap().initializers.into_iter().find(|i| i.role == "weight");
+    let floats = [1f32, 0.0, 3.0, 4.0];
+    let bytes: Vec<u8> = floats.iter().flat_map(|w| w.to_le_bytes()).collect();
+    assert_eq!(stored(&made.model)[&weight.unwrap().name.replace("_float", "")], bytes);
+}
+
+#[test]
+fn old_files_stop_listing_what_they_store_as_inputs() {
+    let text = "<ir_version: 3, opset_import: [\"\" : 11]>
+        g (float[s, 2] x, float[2, 2] w) => (float[s, 2] y)
+        <float[2, 2] w = {1, 2, 3, 4}>
+        { [proj] y = MatMul (x, w) }";
+    let source = text::parse_model(text).unwrap();
+    let all = Options { filters: every(), ..none() };
+    for (options, inputs) in [(all.clone(), vec!["x"]), (trained(all), vec!["x", "lambda"])] {
+        let model = made(&source, &options).model;
+        assert!(model.ir_version() >= 4);
+        let graph = model.graph.unwrap();
+        assert_eq!(graph.input.iter().map(|i| i.name()).collect::<Vec<_>>(), inputs);
+    }
+}
+
+#[test]
+fn rotary_tables_are_no_parameters() {
+    let text = "<ir_version: 8, opset_import: [\"\" : 17]>
+        g (float[s, 2] x, int64[s] p) => (float[s, 2] y, float[s, 2] z, float[s, 2] t)
+        <
+          float[2, 2] w = {1, 2, 3, 4}, float[3, 2] cos = {1, 1, 0.54, 0.99, -0.41, 0.98},
+          float[3, 2] sin = {0, 0, 0.84, 0.1, 0.995, 0.2}, float[3, 2] padded = {0, 0, 0.3, 1.4, -0.2, 0.5}
+        >
+        {
+          c = Gather (cos, p) n = Gather (sin, p) e = Gather (padded, p)
+          y = Mul (x, c) z = Mul (x, n) h = Add (x, e) [proj] t = MatMul (h, w)
+        }";
+    let options = trained(Options { filters: every(), ..none() });
+    let made = made(&text::parse_model(text).unwrap(), &options);
+    let trained = made.manifest.unwrap().initializers.into_iter().filter(|i| i.trainable);
+    assert_eq!(trained.map(|i| i.name).collect::<Vec<_>>(), ["w", "padded"]);
+}
+
+#[test]
+fn a_qat_file_keeps_the_options_that_it_was_made_with() {
+    let qat = made(&small("plain"), &trained(placed(Placement::Output))).model;
+    for options in [placed(Placement::All), corrected(2, LowRankInit::Svd)] {
+        let error = rewrite(qat.clone(), &recipe(), &options, &mut |_, _| {}).unwrap_err();
+        assert!(error.what().contains("can't be given for a QAT file"), "{error}");
+    }
+    let filters = vec![Filter::new(false, "^fc1$").unwrap()];
+    let options = Options { filters, ..Options::default() };
+    let report = made(&qat, &options).report;
+    assert_eq!(report.options["filters"][0]["exclude"], "^fc1$");
+    assert_eq!(report.options["subln"], "output");
+}
+
+#[test]
+fn a_blend_that_is_not_ours_is_an_error_on_the_way_back() {
+    let mut qat = made(&small("plain"), &trained(none())).model;
+    let nodes = &mut qat.graph.as_mut().unwrap().node;
+    let share = nodes.iter_mut().find(|n| n.output[0].ends_with("w_blend_share")).unwrap();
+    share.op_type = Some("Pow".into());
+    let error = rewrite(qat, &recipe(), &Options::default(), &mut |_, _| {}).unwrap_err();
+    assert!(error.why().contains("reads `lambda`"), "{error}");
+}
+
+#[test]
+fn a_float_weight_behind_quantised_activations_is_kept() {
+    let source = graphs::model(
+        &fs::read_to_string(format!("{ROOT}/tests/graphs/bitnet_reciprocal.onnxtxt")).unwrap(),
+    );
+    let mut source = source;
+    let weights = &mut source.graph.as_mut().unwrap().initializer;
+    let weight = weights.iter_mut().find(|t| t.dims.len() == 2).unwrap();
+    let count: i64 = weight.dims.iter().product();
+    let floats = (0..count).flat_map(|i| (0.1 + i as f32).to_le_bytes()).collect::<Vec<u8>>();
+    (weight.raw_data, weight.float_data) = (Some(floats.into()), vec![]);
+    let report = made(&source, &Options { filters: every(), ..none() }).report;
+    let reasons: Vec<&str> = report.kept().map(|p| p.reason.as_str()).collect();
+    assert!(matches!(reasons[..], [why] if why.contains("is not ternary")), "{reasons:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! same factors.
 
 use super::{Error, Matrix, Ternary};
-use nalgebra::{DMatrix, DMatrixView, SymmetricEigen};
+use nalgebra::{DMatrix, DMatrixView, RealField, SymmetricEigen};
 use rayon::prelude::*;
 use std::ops::ControlFlow;
 
@@ -40,10 +40,12 @@ const MIN_BLOCKS: usize = 3;
 /// Of each pair of singular vectors the largest element of u is positive. Refuses weights that are not finite.
 pub fn low_rank(weight: &Matrix, ternary: &Ternary, rank: usize) -> Result<Correction, Error> {
     let (n, k) = (weight.n(), weight.k());
-    let residual = Residual::of(weight, ternary)?;
+    let mut residual = Residual::of(weight, ternary)?;
+    let unit = residual.normalize();
     let rank = rank.min(n).min(k);
     let e = Tall::of(&residual.data, n, k);
-    let (values, long, short) = e.leading(rank);
+    let (mut values, long, short) = e.leading(rank);
+    values.iter_mut().for_each(|value| *value *= unit);
     let (u, v) = if n >= k { (long, short) } else { (short, long) };
     let kept: f64 = values.iter().map(|s| f64::from(*s).powi(2)).sum();
     let left = (residual.squares - kept).max(0.0);
@@ -121,6 +123,17 @@ impl Residual {
         Ok(Residual { data, weight: weight_squares, squares })
     }
 
+    /// Divides the data by a power of two that leaves their largest magnitude below 1, and returns it:
+    /// products of what remains don't overflow.
+    fn normalize(&mut self) -> f32 {
+        let largest = self.data.par_iter().map(|e| e.abs().to_bits()).max().unwrap_or_default();
+        let exponent = (largest >> 23) as i32 - 126;
+        let exponent = exponent.clamp(-120, 120);
+        let unit = f32::powi(2.0, exponent);
+        self.data.par_iter_mut().for_each(|e| *e /= unit);
+        unit
+    }
+
     fn relative(&self, squares: [f64; 2]) -> [f64; 2] {
         squares.map(|s| if self.weight > 0.0 { (s / self.weight).sqrt() } else { 0.0 })
     }
@@ -185,15 +198,22 @@ impl<'e> Tall<'e> {
     /// The leading singular values, in descending order, with their vectors of the long and the short side.
     fn leading(&self, rank: usize) -> (Vec<f32>, DMatrix<f32>, DMatrix<f32>) {
         let basis = self.subspace(rank);
-        let image = self.times(&basis);
+        let image = match &basis {
+            Some(basis) => self.times(basis),
+            None => self.whole(),
+        };
         let eigen = SymmetricEigen::new(gram(&image));
         let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
         order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
         order.truncate(rank);
-        let chosen = DMatrix::from_fn(basis.ncols(), order.len(), |row, column| {
+        let chosen = DMatrix::from_fn(image.ncols(), order.len(), |row, column| {
             eigen.eigenvectors[(row, order[column])] as f32
         });
-        let (mut long, short) = (image * &chosen, basis * chosen);
+        let mut long = image * &chosen;
+        let short = match basis {
+            Some(basis) => basis * chosen,
+            None => chosen,
+        };
         let mut values: Vec<f32> = long.column_iter().map(|column| column.norm()).collect();
         // What is left of directions that E does not have is noise.
         let least = values.first().map_or(0.0, |largest| largest * 1e-6);
@@ -204,12 +224,21 @@ impl<'e> Tall<'e> {
         (values, long, short)
     }
 
-    /// An orthonormal basis, `[short, width]`, of a space that holds the leading directions.
-    fn subspace(&self, rank: usize) -> DMatrix<f32> {
+    /// All of it, column after column.
+    fn whole(&self) -> DMatrix<f32> {
+        match self {
+            Tall::Rows(e) => e.transpose(),
+            Tall::Columns(e) => e.clone_owned(),
+        }
+    }
+
+    /// An orthonormal basis, `[short, width]`, of a space that holds the leading directions; `None` for the
+    /// whole space.
+    fn subspace(&self, rank: usize) -> Option<DMatrix<f32>> {
         let (short, width) = (self.short(), rank + OVERSAMPLING);
         let blocks = (SUBSPACE / width).max(MIN_BLOCKS);
         if short <= EXACT.max(blocks * width) {
-            return DMatrix::identity(short, short);
+            return None;
         }
         let mut random = Random::new(b"subspace");
         let probe = DMatrix::from_fn(short, width, |_, _| random.normal());
@@ -225,27 +254,23 @@ impl<'e> Tall<'e> {
             basis.columns_mut(index * width, width).copy_from(&block);
         }
         // Where little of a block is new, what rounding left of it may not be orthogonal to the rest.
-        basis.qr().q()
+        Some(basis.qr().q())
     }
 }
 
 /// `bᵀ·b`, in f64.
 fn gram(b: &DMatrix<f32>) -> DMatrix<f64> {
-    let starts: Vec<usize> = (0..b.nrows()).step_by(8 * STRIP).collect();
-    let parts: Vec<DMatrix<f64>> = starts
-        .par_iter()
-        .map(|&at| {
-            let rows = b.rows(at, (8 * STRIP).min(b.nrows() - at)).map(f64::from);
-            rows.tr_mul(&rows)
-        })
-        .collect();
-    parts.into_iter().fold(DMatrix::zeros(b.ncols(), b.ncols()), |sum, part| sum + part)
+    let b = b.map(f64::from);
+    in_strips(b.ncols(), |at, count| b.columns(at, count).tr_mul(&b))
 }
 
 /// The rows that `part` makes for a start and a count, on all cores, one below the other.
-fn in_strips(rows: usize, part: impl Fn(usize, usize) -> DMatrix<f32> + Sync) -> DMatrix<f32> {
+fn in_strips<T: RealField + Copy>(
+    rows: usize,
+    part: impl Fn(usize, usize) -> DMatrix<T> + Sync,
+) -> DMatrix<T> {
     let starts: Vec<usize> = (0..rows).step_by(STRIP).collect();
-    let strips: Vec<DMatrix<f32>> =
+    let strips: Vec<DMatrix<T>> =
         starts.par_iter().map(|&at| part(at, STRIP.min(rows - at))).collect();
     let mut made = DMatrix::zeros(rows, strips.first().map_or(0, DMatrix::ncols));
     for (&at, strip) in starts.iter().zip(&strips) {

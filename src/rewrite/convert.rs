@@ -10,12 +10,14 @@ use super::{
     rule::{Effect, PART_SIZES, Projection},
     subln,
     survey::Site,
+    weight::Weight,
 };
 use crate::{
     graph::Patch,
     proto::{AttributeProto, GraphProto, ModelProto, NodeProto, opset, tensor_proto::DataType},
-    quant::{self, Correction, Matrix, Ternary},
+    quant::{self, Matrix, Storage, Ternary},
 };
+use bytes::Bytes;
 use std::{collections::HashMap, fmt, ops::Range};
 
 /// Converts one projection after another, and holds the initializers that come with them.
@@ -24,6 +26,10 @@ pub(super) struct Converter<'o> {
     pub store: Store,
     /// The weights stored so far, by the name of their source.
     stored: HashMap<String, Vec<Stored>>,
+    /// Computed weights that are stored as floats, likewise.
+    floats: HashMap<String, Vec<(Bytes, String)>>,
+    /// Corrections, by the ternary weight that they correct.
+    corrections: HashMap<String, Vec<(Ternary, Corrected, Factors)>>,
 }
 
 /// A ternarised weight that the file has already.
@@ -71,6 +77,7 @@ impl fmt::Display for Subln {
 }
 
 /// A correction, as reports have it.
+#[derive(Debug, Clone)]
 pub(super) struct Corrected {
     pub rank: usize,
     pub bytes: u64,
@@ -91,6 +98,8 @@ impl<'o> Converter<'o> {
             options,
             store: Store::new(opset(model), model.ir_version() >= 10, Names::of(model)),
             stored: HashMap::new(),
+            floats: HashMap::new(),
+            corrections: HashMap::new(),
         }
     }
 
@@ -112,12 +121,18 @@ impl<'o> Converter<'o> {
             |e: quant::Error| format!("its weight `{}` can't be ternarised: {e}", source.name);
         let matrix = source.matrix().map_err(failed)?;
         let mut ternary = quant::ternarize(&matrix, &groups).map_err(failed)?;
-        let trained = site.rule.effect() == Effect::Exact || ternary.exact;
+        let expected = site.rule.effect() == Effect::Exact;
+        if expected && !ternary.exact {
+            ternary = without_residue(source, &groups).ok_or_else(|| not_ternary(source))?;
+        }
+        let trained = expected || ternary.exact;
         if trained && self.is_qat() {
             return Err("it was trained ternary already: --qat leaves it as it is".into());
         }
         let correction = match &self.options.lrc {
-            Some(lrc) if !trained => Some(correct(lrc, &matrix, &ternary, source).map_err(failed)?),
+            Some(lrc) if !trained => {
+                Some(self.correction(lrc, &matrix, &ternary, source).map_err(failed)?)
+            }
             _ => None,
         };
         ternary.scale.iter_mut().for_each(|s| *s *= projection.factor);
@@ -143,13 +158,8 @@ impl<'o> Converter<'o> {
             let (codes, scale) = self.store_ternary(&source.name, ternary);
             Form::Inference { codes, scale }
         };
-        let factors = correction.map(|correction| {
-            let size = (correction.u.len() + correction.v.len()) * source.storage.size();
-            let rank = correction.u.len() / source.n.max(1);
-            let errors = correction.errors;
-            converted.lrc = Some(Corrected { rank, bytes: size as u64, errors });
-            self.store_factors(projection, rank, &correction)
-        });
+        let (lrc, factors) = correction.unzip();
+        converted.lrc = lrc;
         let mut emission = Emission {
             projection,
             data_type,
@@ -198,23 +208,43 @@ impl<'o> Converter<'o> {
             quant::Layout::InOut => [weight.k, weight.n],
             quant::Layout::OutIn => [weight.n, weight.k],
         };
+        let known = self.floats.entry(weight.name.clone()).or_default();
+        if let Some((_, name)) = known.iter().find(|(data, _)| *data == weight.data) {
+            return name.clone();
+        }
         let data_type = weight.data_type();
-        self.store.tensor([&weight.name, "float"], data_type, &dims, weight.data.to_vec())
+        let name =
+            self.store.tensor([&weight.name, "float"], data_type, &dims, weight.data.to_vec());
+        known.push((weight.data.clone(), name.clone()));
+        name
     }
 
-    fn store_factors(
+    /// The correction of a weight, which is made and stored once however often the weight is read.
+    fn correction(
         &mut self,
-        projection: &Projection,
-        rank: usize,
-        correction: &Correction,
-    ) -> Factors {
-        let weight = &projection.weight;
-        let to = weight.data_type();
-        let (u, v) = ([weight.n, rank], [weight.k, rank]);
-        Factors {
-            u: self.store.floats([&weight.name, "lrc_u"], to, &u, &correction.u),
-            v: self.store.floats([&weight.name, "lrc_v"], to, &v, &correction.v),
+        lrc: &LowRank,
+        matrix: &Matrix,
+        ternary: &Ternary,
+        weight: &Weight,
+    ) -> Result<(Corrected, Factors), quant::Error> {
+        let known = self.corrections.entry(weight.name.clone()).or_default();
+        if let Some((_, corrected, factors)) = known.iter().find(|(of, ..)| of == ternary) {
+            return Ok((corrected.clone(), factors.clone()));
         }
+        let rank = lrc.rank_for(weight.n, weight.k).unwrap_or_default();
+        let made = match lrc.init {
+            LowRankInit::Svd => quant::low_rank(matrix, ternary, rank)?,
+            LowRankInit::Zeros => quant::untrained(matrix, ternary, rank, &weight.name)?,
+        };
+        let bytes = ((made.u.len() + made.v.len()) * weight.storage.size()) as u64;
+        let corrected = Corrected { rank, bytes, errors: made.errors };
+        let (to, u, v) = (weight.data_type(), [weight.n, rank], [weight.k, rank]);
+        let factors = Factors {
+            u: self.store.floats([&weight.name, "lrc_u"], to, &u, &made.u),
+            v: self.store.floats([&weight.name, "lrc_v"], to, &v, &made.v),
+        };
+        known.push((ternary.clone(), corrected.clone(), factors.clone()));
+        Ok((corrected, factors))
     }
 }
 
@@ -295,12 +325,12 @@ impl Emission<'_> {
             }
             Form::Qat { weight, groups } => {
                 let layout = self.projection.weight.layout;
+                let groups = Groups::of(groups);
                 let (key_x, key_w) =
                     (format!("x {x}"), format!("w {layout:?} {groups:?} {weight}"));
                 let a = draft.shared(key_x, |draft| qat::activation(draft, &x, to));
-                let w = draft.shared(key_w, |draft| {
-                    qat::weight(draft, weight, layout, &Groups::of(groups), to)
-                });
+                let w =
+                    draft.shared(key_w, |draft| qat::weight(draft, weight, layout, &groups, to));
                 qat::product(draft, &a, &w, &product, to);
             }
         }
@@ -323,8 +353,7 @@ impl Emission<'_> {
     fn norm(&mut self, draft: &mut Draft, x: &str) -> String {
         let (weight, to) = (&self.projection.weight, self.data_type);
         let mut make = |draft: &mut Draft| {
-            let ones = vec![1.0; weight.k];
-            let gain = draft.store.floats([&weight.name, "subln_gain"], to, &[weight.k], &ones);
+            let gain = draft.store.gain(&weight.name, weight.k, to);
             let made = subln::norm(draft, x, &gain, to);
             self.parameters.push(Parameter { name: gain, role: "subln_gain" });
             made
@@ -341,17 +370,26 @@ fn cast(draft: &mut Draft, x: &str, to: DataType) -> String {
     draft.add(&text, &[("x", x)], Naming::Values)
 }
 
-fn correct(
-    lrc: &LowRank,
-    matrix: &Matrix,
-    ternary: &Ternary,
-    source: &super::weight::Weight,
-) -> Result<Correction, quant::Error> {
-    let rank = lrc.rank_for(source.n, source.k).unwrap_or_default();
-    match lrc.init {
-        LowRankInit::Svd => quant::low_rank(matrix, ternary, rank),
-        LowRankInit::Zeros => quant::untrained(matrix, ternary, rank, &source.name),
+/// The ternary weight that a folded blend is, apart from what its cut-off fractions left of zeros.
+fn without_residue(source: &Weight, groups: &[Range<usize>]) -> Option<Ternary> {
+    if source.storage != Storage::F32 {
+        return None;
     }
+    let clean = |bytes: &[u8; 4]| {
+        let value = f32::from_le_bytes(*bytes);
+        if value.abs() <= qat::RESIDUE { [0; 4] } else { *bytes }
+    };
+    let data = source.data.as_chunks().0.iter().flat_map(clean).collect::<Vec<u8>>();
+    let clean = Weight { data: data.into(), ..source.clone() };
+    let ternary = quant::ternarize(&clean.matrix().ok()?, groups).ok()?;
+    ternary.exact.then_some(ternary)
+}
+
+fn not_ternary(source: &Weight) -> String {
+    format!(
+        "its activation is quantised as BitLinear's, but its weight `{}` is not ternary",
+        source.name
+    )
 }
 
 /// The rows that share a scale.

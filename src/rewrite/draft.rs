@@ -23,6 +23,10 @@ pub(super) struct Store {
     pub initializers: Vec<TensorProto>,
     constants: HashMap<&'static str, String>,
     shared: HashMap<String, (NodeId, String)>,
+    /// Gains by weight and by which of the weight's norms in a graph each is of.
+    gains: HashMap<(String, usize), String>,
+    /// How many norms each weight has in this graph so far.
+    norms: HashMap<String, usize>,
 }
 
 /// A number that texts name.
@@ -57,12 +61,29 @@ impl Store {
             initializers: Vec::new(),
             constants: HashMap::new(),
             shared: HashMap::new(),
+            gains: HashMap::new(),
+            norms: HashMap::new(),
         }
     }
 
     /// What follows is in another graph: values that drafts share are not seen there.
     pub fn begin_graph(&mut self) {
         self.shared.clear();
+        self.norms.clear();
+    }
+
+    /// The gain, ones, of a norm before a projection by a weight. Where a weight has norms in several graphs,
+    /// the branches of an `If`, they share it: one of them runs.
+    pub fn gain(&mut self, weight: &str, k: usize, data_type: DataType) -> String {
+        let count = self.norms.entry(weight.to_owned()).or_default();
+        *count += 1;
+        let key = (weight.to_owned(), *count);
+        if let Some(gain) = self.gains.get(&key) {
+            return gain.clone();
+        }
+        let gain = self.floats([weight, "subln_gain"], data_type, &[k], &vec![1.0; k]);
+        self.gains.insert(key, gain.clone());
+        gain
     }
 
     /// Stores a tensor as `BASE_ROLE`, and returns its name.
@@ -227,6 +248,7 @@ impl<'d> Draft<'d> {
         node.doc_string = self.source.doc_string.clone();
         node.metadata_props = self.source.metadata_props.clone();
         if self.store.provenance {
+            node.metadata_props.retain(|p| !p.key().starts_with("bitonnx."));
             node.metadata_props.push(entry("bitonnx.rule", self.site.rule.name()));
             node.metadata_props.push(entry("bitonnx.source", &self.site.name));
         }

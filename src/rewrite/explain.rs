@@ -83,7 +83,7 @@ pub fn explain(
         )
     })?;
     let is_qat = settle::is_qat(model);
-    let settled = is_qat.then(|| settle::settle(model.clone()));
+    let settled = is_qat.then(|| settle::settle(model.clone())).transpose()?;
     let model = settled.as_ref().unwrap_or(model);
     let graphs = survey(model, recipe);
     let sites: Vec<&Site> = graphs.iter().flatten().collect();

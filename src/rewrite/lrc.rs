@@ -8,6 +8,7 @@ use super::{
 };
 
 /// The names of a correction's factors.
+#[derive(Debug, Clone)]
 pub(super) struct Factors {
     /// `[n, rank]`.
     pub u: String,

@@ -40,6 +40,7 @@ use convert::{Converted, Converter, Parameter};
 use draft::entry as metadata;
 use parameters::Parameters;
 use policy::{Decision, decide};
+use std::collections::HashSet;
 use survey::{Site, survey};
 
 /// A rewritten model, and what was done to it.
@@ -97,10 +98,16 @@ pub fn rewrite_unsealed(
             "check it with onnx.checker and export it again",
         )
     })?;
-    let is_qat = settle::is_qat(&model);
-    let made_with = is_qat.then(|| settle::made_with(&model)).flatten();
+    let source = model;
+    let is_qat = settle::is_qat(&source);
+    let settles = is_qat && options.qat.is_none();
+    if settles {
+        check_unchanged(options)?;
+    }
+    let made_with = is_qat.then(|| settle::made_with(&source, options)).flatten();
     let made_with = made_with.unwrap_or_else(|| options.to_json());
-    let model = if is_qat && options.qat.is_none() { settle::settle(model) } else { model };
+    let model = source.clone();
+    let model = if settles { settle::settle(model)? } else { model };
     let graphs = survey(&model, recipe);
     let sites: Vec<&Site> = graphs.iter().flatten().collect();
     let (decisions, mut warnings) = decide(&sites, options, is_qat)?;
@@ -141,14 +148,32 @@ pub fn rewrite_unsealed(
         patches.push(of_graph);
     }
     warnings.extend(untrained_norms(&entries, options));
+    warnings.extend(uncorrected(&entries, options));
     let report =
         Report { model: String::new(), options: made_with, projections: entries, warnings };
     if patches.iter().all(Vec::is_empty) {
-        return Ok(Rewritten { model, report, manifest: None });
+        return Ok(Rewritten { model: source, report, manifest: None });
     }
     let (model, manifest) =
         finish(model, patches, converter, options, &parameters, &report.options)?;
     Ok(Rewritten { model, report, manifest })
+}
+
+/// Refuses options that a QAT file's inference model has from the QAT file.
+fn check_unchanged(options: &Options) -> Result<()> {
+    let changed = [
+        ("--subln", options.subln.is_some()),
+        ("a low-rank correction", options.lrc.is_some()),
+        ("--granularity", options.granularity != Granularity::default()),
+    ];
+    match changed.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((option, _)) => Err(Error::new(
+            format!("{option} can't be given for a QAT file"),
+            "its inference model has the norms, corrections and scales that it was trained with",
+            "leave it out, or make another QAT file of the float model",
+        )),
+    }
 }
 
 /// Refuses what can't be done to the projections that are to be converted, before any work is done.
@@ -167,7 +192,7 @@ fn check_options(
         bit_linear(opset(model))?;
     }
     let Some(lrc) = &options.lrc else { return Ok(()) };
-    for (site, projection) in wanted {
+    for (site, projection) in wanted.filter(|(site, _)| site.rule.effect() != Effect::Exact) {
         let (n, k) = (projection.weight.n, projection.weight.k);
         lrc.rank_for(n, k).map_err(|why| {
             Error::new(
@@ -246,6 +271,17 @@ fn untrained_norms(entries: &[Entry], options: &Options) -> Option<String> {
     })
 }
 
+/// A warning where corrections were asked for, and projections get none since they were trained ternary.
+fn uncorrected(entries: &[Entry], options: &Options) -> Option<String> {
+    let converted = entries.iter().filter(|e| e.action == Action::BitLinear);
+    let count = converted.filter(|e| e.lrc_rank.is_none()).count();
+    (count > 0 && options.lrc.is_some()).then(|| {
+        format!(
+            "{count} projections were trained ternary: they are exact as they are, and get no correction"
+        )
+    })
+}
+
 /// The report's line for a projection that is kept.
 fn describe(site: &Site) -> Entry {
     let weight = site.found.as_ref().map(|p| &p.weight).ok();
@@ -296,6 +332,7 @@ fn finish(
 
     let manifest = match &options.qat {
         Some(trainable) => {
+            raise_ir_version(&mut model, DEFAULTS_SINCE);
             let names = &mut converter.store.names;
             Some(parameters::finish(&mut model, parameters, names, options, trainable)?)
         }
@@ -327,9 +364,27 @@ fn import_operators(model: &mut ModelProto) -> Result<()> {
             version: Some(DOMAIN_VERSION),
         });
     }
-    model.ir_version = Some(model.ir_version().max(FUNCTIONS_SINCE));
+    raise_ir_version(model, FUNCTIONS_SINCE);
     Ok(())
 }
+
+/// Before IR version 4 every initializer had to be listed as an input; from then on an input that has one
+/// may be given another value. What is stored stays stored.
+fn raise_ir_version(model: &mut ModelProto, least: i64) {
+    if model.ir_version() >= least {
+        return;
+    }
+    if model.ir_version() < DEFAULTS_SINCE
+        && let Some(graph) = &mut model.graph
+    {
+        let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
+        graph.input.retain(|input| !stored.contains(input.name()));
+    }
+    model.ir_version = Some(least);
+}
+
+/// The IR version since which initializers need not be inputs, and are defaults where they are.
+const DEFAULTS_SINCE: i64 = 4;
 
 /// The IR version that brought model-local functions.
 const FUNCTIONS_SINCE: i64 = 8;

@@ -13,7 +13,8 @@ use crate::{
     error::{Error, Result},
     graph::{Constants, View, norm, operator},
     proto::{
-        GraphProto, ModelProto, NodeProto, TensorProto, nested_graphs, tensor_proto::DataType,
+        self, GraphProto, ModelProto, NodeProto, TensorProto, element_count, nested_graphs,
+        raw_bytes, tensor_proto::DataType,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,12 @@ impl Preset {
         }
     }
 }
+
+/// The role of a table that `Gather` reads.
+const EMBEDDING: &str = "embedding";
+
+/// How the names end of the values that stand for parameters.
+pub(super) const PARAMETER: &str = "_param";
 
 /// The role of what is no parameter: axes, masks, frequencies.
 const OTHER: &str = "other";
@@ -94,19 +101,23 @@ impl Parameters {
     /// The embedding tables and norms of a model.
     pub fn of(model: &ModelProto) -> Self {
         let mut found = Parameters::default();
-        if let Some(graph) = &model.graph {
-            let view = View::new(graph);
-            let constants = Constants::new(&view);
-            for (id, node) in view.nodes() {
-                let roles = around_projections(&view, &constants, id, node);
-                for (name, role) in roles {
-                    if view.initializer(name).is_some_and(is_float) {
-                        found.0.entry(name.to_owned()).or_insert((role, None));
-                    }
+        View::of(model).iter().for_each(|view| found.collect(view));
+        found
+    }
+
+    fn collect(&mut self, view: &View) {
+        let constants = Constants::new(view);
+        for (id, node) in view.nodes() {
+            for (name, role) in around_projections(view, &constants, id, node) {
+                let stored = view.initializer(name).filter(|tensor| is_float(tensor));
+                if stored.is_some_and(|tensor| role != EMBEDDING || !is_rotation(tensor)) {
+                    self.0.entry(name.to_owned()).or_insert((role, None));
                 }
             }
+            for graph in nested_graphs(node) {
+                self.collect(&View::nested(graph, view));
+            }
         }
-        found
     }
 
     /// Adds what belongs to a projection.
@@ -128,7 +139,7 @@ fn around_projections<'m>(
 ) -> Vec<(&'m str, &'static str)> {
     let inputs = |role: &'static str| node.input.iter().map(move |i| (i.as_str(), role));
     if operator(node) == "Gather" {
-        return inputs("embedding").take(1).collect();
+        return inputs(EMBEDDING).take(1).collect();
     }
     let norms = node.output.first().and_then(|output| norm(view, constants, output));
     match norms {
@@ -153,18 +164,25 @@ pub(super) fn finish(
         preset: trainable.preset,
         initializers: Vec::new(),
     };
+    check_filters(model, options, trainable)?;
+    let mut nodes = HashSet::new();
+    for graph in proto::graphs(model) {
+        nodes.extend(graph.node.iter().map(|node| node.name().to_owned()));
+    }
     let Some(graph) = &mut model.graph else { return Ok(manifest) };
-    check_filters(graph, options, trainable)?;
-    let mut wrap = Wrap { parameters, trainable, names, entries: &mut manifest.initializers };
+    let entries = &mut manifest.initializers;
+    let mut wrap = Wrap { parameters, trainable, names, nodes, entries };
     wrap.graph(graph, &HashMap::new());
     graph.input.push(super::qat::lambda_input());
     Ok(manifest)
 }
 
 /// A filter that matches no initializer is an error, as for projections.
-fn check_filters(graph: &GraphProto, options: &Options, trainable: &Trainable) -> Result<()> {
+fn check_filters(model: &ModelProto, options: &Options, trainable: &Trainable) -> Result<()> {
+    let graphs = proto::graphs(model);
     for filter in &trainable.filters {
-        let matches = graph.initializer.iter().any(|t| filter.pattern.is_match(t.name()));
+        let mut stored = graphs.iter().flat_map(|graph| &graph.initializer);
+        let matches = stored.any(|t| filter.pattern.is_match(t.name()));
         if !matches && !options.allow_unmatched {
             return Err(Error::new(
                 format!(
@@ -185,6 +203,8 @@ struct Wrap<'w> {
     parameters: &'w Parameters,
     trainable: &'w Trainable,
     names: &'w mut Names,
+    /// The names of the nodes.
+    nodes: HashSet<String>,
     entries: &'w mut Vec<ManifestEntry>,
 }
 
@@ -204,9 +224,12 @@ impl Wrap<'_> {
             let mut entry = self.entry(tensor, role, trained);
             let wrapped = is_float(tensor) && (trained || role != OTHER);
             if wrapped && !outputs.contains(name) && read.contains(name) {
-                let value = self.names.fresh(name, "param");
-                entry.identity = Some(name.to_owned());
-                identities.push(identity(name, &value));
+                let value = self.names.fresh(name, PARAMETER.trim_start_matches('_'));
+                // A node of that name may be there already, or in another graph.
+                let is_new = self.nodes.insert(name.to_owned());
+                let node = if is_new { name } else { &value };
+                entry.identity = Some(node.to_owned());
+                identities.push(identity(node, name, &value));
                 values.insert(name.to_owned(), value);
             }
             self.entries.push(entry);
@@ -255,14 +278,39 @@ fn reads<'g>(graph: &'g GraphProto, found: &mut HashSet<&'g str>) {
     }
 }
 
-fn identity(name: &str, value: &str) -> NodeProto {
+fn identity(node: &str, initializer: &str, value: &str) -> NodeProto {
     NodeProto {
-        name: Some(name.into()),
+        name: Some(node.into()),
         op_type: Some("Identity".into()),
-        input: vec![name.into()],
+        input: vec![initializer.into()],
         output: vec![value.into()],
         ..NodeProto::default()
     }
+}
+
+/// Whether a table holds the cosines or sines of rotary position embeddings: its first row is of position
+/// 0, all ones or all zeros, and no number is beyond 1, which some reach.
+fn is_rotation(table: &TensorProto) -> bool {
+    let [_, width] = table.dims[..] else { return false };
+    let (Some(bytes), Ok(width)) = (raw_bytes(table), usize::try_from(width)) else { return false };
+    let number: fn(&[u8]) -> f64 = match DataType::try_from(table.data_type()) {
+        Ok(DataType::Float) => |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into(),
+        Ok(DataType::Float16) => |b| half::f16::from_le_bytes([b[0], b[1]]).into(),
+        Ok(DataType::Bfloat16) => |b| half::bf16::from_le_bytes([b[0], b[1]]).into(),
+        _ => return false,
+    };
+    let size = if table.data_type() == DataType::Float as i32 { 4 } else { 2 };
+    let mut numbers = bytes.chunks_exact(size).map(number);
+    let Some(first) = numbers.next().filter(|first| [0.0, 1.0].contains(first)) else {
+        return false;
+    };
+    let mut largest = first;
+    numbers.by_ref().take(width.saturating_sub(1)).all(|x| x == first)
+        && numbers.all(|x| {
+            largest = largest.max(x.abs());
+            x.abs() <= 1.0
+        })
+        && largest > 0.99
 }
 
 /// Whether a tensor can be trained: a scalar is a constant of the arithmetic.
@@ -270,5 +318,5 @@ fn is_float(tensor: &TensorProto) -> bool {
     let float = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double]
         .map(|t| t as i32)
         .contains(&tensor.data_type());
-    float && tensor.dims.iter().product::<i64>() > 1
+    float && element_count(tensor).is_some_and(|count| count > 1)
 }

@@ -14,6 +14,9 @@ use std::ops::Range;
 /// The graph input that blends from float (0) to quantised (1).
 pub(super) const LAMBDA: &str = "lambda";
 
+/// The largest magnitude that a blend whose difference was cut to multiples of 2^-40 leaves of a zero.
+pub(super) const RESIDUE: f32 = 1.0 / (1u64 << 40) as f32;
+
 /// The input as a graph declares it: a float of rank 0, without a default.
 pub(super) fn lambda_input() -> ValueInfoProto {
     use type_proto::{Tensor, Value};
@@ -94,6 +97,7 @@ pub(super) fn activation(draft: &mut Draft, x: &str, data_type: DataType) -> Str
 }
 
 /// What shares one scale.
+#[derive(Debug)]
 pub(super) enum Groups {
     /// Everything.
     Tensor,

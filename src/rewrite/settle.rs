@@ -7,15 +7,22 @@
 //! What is left is a model that was trained with BitLinear, for which there are rules. Parameters that
 //! importers read through an `Identity` are read directly again.
 
-use super::{pattern::Pattern, qat};
+use super::{
+    options::Options,
+    parameters::PARAMETER,
+    pattern::{Pattern, label},
+    qat,
+};
 use crate::{
+    error::{Error, Result},
     graph::{self, Before, Constants, View},
     proto::{
-        GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, nested_graphs, type_proto,
+        self, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, nested_graphs,
+        type_proto,
     },
 };
 use prost::Message as _;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The blend that [`qat`] writes.
 const BLEND: &str = "
@@ -27,42 +34,70 @@ const BLEND: &str = "
     share = Mul (stop, lambda)
     y = Add (a, share)";
 
-/// What else lambda scales: a correction's branch.
-const SCALED: &str = "y = Mul (b, lambda)";
-
 /// Whether a model is a QAT file: it has the input and something that blends by it.
 pub(super) fn is_qat(model: &ModelProto) -> bool {
     let Some(graph) = &model.graph else { return false };
-    graph.input.iter().any(is_lambda) && {
-        let view = View::new(graph);
-        !blends(&view, &Constants::new(&view)).is_empty()
-    }
+    graph.input.iter().any(is_lambda) && has_blend(&View::new(graph))
 }
 
-/// The options that a QAT file was made with, as its inference model has them.
-pub(super) fn made_with(model: &ModelProto) -> Option<serde_json::Value> {
+fn has_blend(view: &View) -> bool {
+    !blends(view, &Constants::new(view)).is_empty()
+        || view
+            .nodes()
+            .flat_map(|(_, node)| nested_graphs(node))
+            .any(|graph| has_blend(&View::nested(graph, view)))
+}
+
+/// The options that a QAT file was made with, as its inference model has them, and filters given now.
+pub(super) fn made_with(model: &ModelProto, now: &Options) -> Option<serde_json::Value> {
     let entry = model.metadata_props.iter().find(|p| p.key() == "bitonnx.options")?;
     let mut options: serde_json::Value = serde_json::from_str(entry.value()).ok()?;
     options.as_object_mut()?.remove("qat");
+    if let (Some(filters), serde_json::Value::Array(more)) =
+        (options["filters"].as_array_mut(), now.to_json()["filters"].take())
+    {
+        filters.extend(more);
+    }
     Some(options)
 }
 
 /// The model at λ = 1, without the input.
-pub(super) fn settle(mut model: ModelProto) -> ModelProto {
+///
+/// An error where the input is read by what is no blend.
+pub(super) fn settle(mut model: ModelProto) -> Result<ModelProto> {
     let before = Before::of(&model);
     let mut aliases = Vec::new();
-    View::of(&model).iter().for_each(|view| collect(view, &mut aliases));
+    let outputs = outputs(&model);
+    View::of(&model).iter().for_each(|view| collect(view, &outputs, &mut aliases));
     if let Some(graph) = &mut model.graph {
         apply(graph, &HashMap::new(), &mut aliases.into_iter());
     }
     graph::drop_orphans(&mut model, &before);
     merge_norms(&mut model);
-    let Some(graph) = &mut model.graph else { return model };
+    let Some(graph) = &mut model.graph else { return Ok(model) };
     let view = View::new(graph);
-    if view.uses(qat::LAMBDA).is_empty() && !view.is_output(qat::LAMBDA) {
+    if let Some(reader) = view.uses(qat::LAMBDA).first() {
+        return Err(Error::new(
+            "the QAT file can't become an inference model",
+            format!(
+                "node `{}` reads `{}`, and is no blend that bitonnx writes",
+                label(view.node(reader.node)),
+                qat::LAMBDA
+            ),
+            "rewrite the file that `rewrite --qat` wrote, with the trained weights in it (import-weights), \
+             before other tools change it",
+        ));
+    }
+    if !view.is_output(qat::LAMBDA) {
         graph.input.retain(|input| !is_lambda(input));
     }
-    model
+    Ok(model)
+}
+
+/// The outputs of every graph: what callers read by name.
+fn outputs(model: &ModelProto) -> HashSet<String> {
+    let graphs = proto::graphs(model).into_iter();
+    graphs.flat_map(|graph| &graph.output).map(|output| output.name().to_owned()).collect()
 }
 
 /// A required float of rank 0 by that name.
@@ -79,29 +114,38 @@ fn is_lambda(input: &ValueInfoProto) -> bool {
 type Aliases = HashMap<String, String>;
 
 /// The aliases of each graph, before those of the graphs nested in it.
-fn collect(view: &View, found: &mut Vec<Aliases>) {
+fn collect(view: &View, outputs: &HashSet<String>, found: &mut Vec<Aliases>) {
     let constants = Constants::new(view);
     let mut aliases = blends(view, &constants);
-    let scaled = Pattern::new(SCALED);
-    for (id, node) in view.nodes() {
+    for (_, node) in view.nodes() {
         let [output] = &node.output[..] else { continue };
-        if let Ok(bound) = scaled.at(view, &constants, id)
-            && is_lambda_value(view, &bound.values["lambda"])
-            && !aliases.contains_key(output)
-        {
-            aliases.insert(output.clone(), bound.values["b"].clone());
-        }
-        if graph::operator(node) == "Identity"
-            && let Some(input) = node.input.first().filter(|i| view.initializer(i).is_some())
-        {
-            aliases.insert(output.clone(), input.clone());
+        if let Some(other) = scaled(view, node).or_else(|| parameter(view, node)) {
+            aliases.entry(output.clone()).or_insert_with(|| other.to_owned());
         }
     }
-    aliases.retain(|value, _| !view.is_output(value));
+    aliases.retain(|value, _| !outputs.contains(value));
     found.push(aliases);
     for graph in view.nodes().flat_map(|(_, node)| nested_graphs(node)) {
-        collect(&View::nested(graph, view), found);
+        collect(&View::nested(graph, view), outputs, found);
     }
+}
+
+/// What else lambda scales: a correction's branch.
+fn scaled<'m>(view: &View, node: &'m NodeProto) -> Option<&'m str> {
+    let ([a, b], "Mul") = (&node.input[..], &*graph::operator(node)) else { return None };
+    match (is_lambda_value(view, a), is_lambda_value(view, b)) {
+        (false, true) => Some(a),
+        (true, false) => Some(b),
+        _ => None,
+    }
+}
+
+/// The initializer that a QAT file reads through this node, and that other files may well read so too.
+fn parameter<'m>(view: &View, node: &'m NodeProto) -> Option<&'m str> {
+    let ([input], [output]) = (&node.input[..], &node.output[..]) else { return None };
+    let ours = output.starts_with(input.as_str()) && output.ends_with(PARAMETER);
+    let identity = ours && graph::operator(node) == "Identity";
+    (identity && view.initializer(input).is_some()).then_some(input)
 }
 
 /// The input itself, or the same in another type.
@@ -150,7 +194,7 @@ fn apply(graph: &mut GraphProto, outer: &Aliases, aliases: &mut impl Iterator<It
 
 /// Norms that this crate put before projections of one input become one where their gains are equal.
 fn merge_norms(model: &mut ModelProto) {
-    let before = Before::of(model);
+    let (before, outputs) = (Before::of(model), outputs(model));
     let Some(graph) = &mut model.graph else { return };
     let gains: HashMap<String, Vec<u8>> = graph
         .initializer
@@ -160,21 +204,17 @@ fn merge_norms(model: &mut ModelProto) {
         .collect();
     let mut made: HashMap<Vec<Vec<u8>>, String> = HashMap::new();
     let mut aliases = Aliases::new();
-    for node in &mut graph.node {
-        for input in &mut node.input {
-            if let Some(first) = aliases.get(input) {
-                input.clone_from(first);
-            }
-        }
+    for node in &graph.node {
         let [output] = &node.output[..] else { continue };
-        if output.contains(NORM) {
-            let first = made.entry(meaning(node, &gains)).or_insert_with(|| output.clone());
+        if output.contains(NORM) && !outputs.contains(output) {
+            let first =
+                made.entry(meaning(node, &aliases, &gains)).or_insert_with(|| output.clone());
             if first != output {
                 aliases.insert(output.clone(), first.clone());
             }
         }
     }
-    graph.node.retain(|node| !node.output.iter().any(|o| aliases.contains_key(o)));
+    apply(graph, &Aliases::new(), &mut std::iter::once(aliases));
     graph::drop_orphans(model, &before);
 }
 
@@ -183,8 +223,12 @@ const NORM: &str = "_subln";
 const GAIN: &str = "_subln_gain";
 
 /// What a node computes: its operator, its attributes and its inputs, gains by what is in them.
-fn meaning(node: &NodeProto, gains: &HashMap<String, Vec<u8>>) -> Vec<Vec<u8>> {
+fn meaning(node: &NodeProto, aliases: &Aliases, gains: &HashMap<String, Vec<u8>>) -> Vec<Vec<u8>> {
     let attributes = node.attribute.iter().map(|a| a.encode_to_vec());
-    let inputs = node.input.iter().map(|i| gains.get(i).unwrap_or(&i.clone().into_bytes()).clone());
-    [node.op_type().as_bytes().to_vec()].into_iter().chain(attributes).chain(inputs).collect()
+    let inputs = node.input.iter().map(|input| {
+        let input = aliases.get(input).unwrap_or(input);
+        gains.get(input).cloned().unwrap_or_else(|| input.clone().into_bytes())
+    });
+    let operator = graph::operator(node).into_owned().into_bytes();
+    [operator].into_iter().chain(attributes).chain(inputs).collect()
 }

@@ -5,7 +5,7 @@ use super::{
     rule::{Effect, NoMatch, Projection, Rule},
 };
 use crate::{
-    graph::{self, Constants, NodeId, View, nested_graphs, operator},
+    graph::{self, Constants, NodeId, Norm, View, nested_graphs, operator},
     proto::{ModelProto, NodeProto, opset},
     roles::{self, Role},
 };
@@ -86,7 +86,9 @@ fn survey_graph<'r>(
         let output = view.node(site.root).output.first().map_or("", String::as_str);
         let own_bias = projection.bias.clone();
         site.tied = projection.weight.leaves.iter().find_map(|leaf| tables.get(leaf).cloned());
-        site.norm = graph::norm(view, &constants, &projection.input).map(|norm| norm.node);
+        let norm = graph::norm(view, &constants, &projection.input);
+        let norm = norm.filter(|norm| is_as_wide(&constants, norm, projection.weight.k));
+        site.norm = norm.map(|norm| norm.node);
         site.bias = own_bias.or_else(|| added_constant(view, &constants, output));
         site.part_sizes = match &projection.part_sizes[..] {
             [] => part_sizes(view, &constants, output, projection.weight.n),
@@ -100,6 +102,12 @@ fn survey_graph<'r>(
             survey_graph(&View::nested(graph, view), recipe, &tables, found);
         }
     }
+}
+
+/// Whether a norm works along rows of `k`: one of each head's features is another.
+fn is_as_wide(constants: &Constants, norm: &Norm, k: usize) -> bool {
+    let gain = norm.gain.as_ref().and_then(|gain| constants.value(gain).ok());
+    gain.is_none_or(|gain| gain.len() == k)
 }
 
 /// The first rule that takes or refuses a node has it; later ones don't see it.

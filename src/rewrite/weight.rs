@@ -2,7 +2,7 @@
 
 use super::rule::{Match, Reject};
 use crate::{
-    graph::{self, NodeId},
+    graph::NodeId,
     proto::{TensorProto, tensor_bytes, tensor_proto::DataType},
     quant::{self, Layout, Storage},
 };
@@ -85,10 +85,7 @@ impl Match<'_, '_> {
             dtype: largest.map_or(String::new(), |leaf| dtype(leaf)),
             stored_bytes: leaves.iter().map(|leaf| tensor_bytes(leaf) as u64).sum(),
             leaves: leaves.iter().map(|leaf| leaf.name().to_owned()).collect(),
-            stored_as_is: leaves
-                .iter()
-                .find(|leaf| is_same(leaf, &matrix))
-                .map(|leaf| leaf.name().to_owned()),
+            stored_as_is: matrix.initializer,
             n,
             k,
             layout,
@@ -96,14 +93,6 @@ impl Match<'_, '_> {
             data: matrix.bytes,
         })
     }
-}
-
-/// Whether a matrix is an initializer as it is stored.
-fn is_same(leaf: &TensorProto, matrix: &graph::Matrix) -> bool {
-    let alike = leaf.data_type() == matrix.dtype as i32
-        && leaf.dims.iter().map(|d| usize::try_from(*d)).eq(matrix.stored.map(Ok));
-    // Stored data are slices of the file: comparing them would read it all.
-    alike && leaf.raw_data.as_ref().is_none_or(|raw| raw.as_ptr() == matrix.bytes.as_ptr())
 }
 
 /// How the quantiser calls the type of a constant float matrix.

@@ -19,6 +19,8 @@ pub struct Matrix {
     pub stored: [usize; 2],
     /// Whether the value is the transpose of what is stored.
     pub transposed: bool,
+    /// The initializer that is this very matrix, if there is one: of this type and stored shape.
+    pub initializer: Option<String>,
 }
 
 impl Matrix {
@@ -60,10 +62,12 @@ impl<'m> Constants<'_, 'm> {
     fn stored_matrix(&self, value: &str) -> Result<Option<Matrix>, NotConstant> {
         let mut path = Vec::new();
         let mut origin = self.origin(0, value)?;
+        let mut is_initializer = true;
         let tensor = loop {
             let Origin::Made(output) = origin else { break origin.tensor() };
             let node = self.node(output.place);
             if node.op_type() == "Constant" {
+                is_initializer = false;
                 break constant_tensor(node);
             }
             let input = self.inputs(output.place)?.first().copied().flatten();
@@ -78,7 +82,10 @@ impl<'m> Constants<'_, 'm> {
                 None => return Ok(None),
             }
         }
-        Ok(looked_at.matrix())
+        let initializer = looked_at.tensor.name();
+        let is_stored_so = looked_at.is_as_stored() && is_initializer && !initializer.is_empty();
+        let initializer = is_stored_so.then(|| initializer.to_owned());
+        Ok(looked_at.matrix().map(|matrix| Matrix { initializer, ..matrix }))
     }
 
     /// How a node's result looks at a stored tensor when its input does; `None` where it does more.
@@ -157,6 +164,11 @@ impl<'m> Look<'m> {
         Some(self)
     }
 
+    /// Whether no reshape changed the dimensions.
+    fn is_as_stored(&self) -> bool {
+        self.tensor.dims.iter().map(|d| usize::try_from(*d)).eq(self.stored.iter().map(|d| Ok(*d)))
+    }
+
     fn matrix(self) -> Option<Matrix> {
         let stored = <[usize; 2]>::try_from(self.stored).ok()?;
         let dtype = DataType::try_from(self.tensor.data_type()).ok().filter(|&t| is_float(t))?;
@@ -164,7 +176,7 @@ impl<'m> Look<'m> {
             Some(bytes) => raw_bytes(self.tensor).map(|_| bytes.clone())?,
             None => raw_bytes(self.tensor)?.into_owned().into(),
         };
-        Some(Matrix { bytes, dtype, stored, transposed: self.transposed })
+        Some(Matrix { bytes, dtype, stored, transposed: self.transposed, initializer: None })
     }
 }
 
@@ -188,7 +200,7 @@ fn computed(array: Array, value: &str) -> Result<Matrix, NotConstant> {
     } else {
         (array, [rows, columns])
     };
-    Ok(Matrix { bytes: array.to_bytes(), dtype, stored, transposed })
+    Ok(Matrix { bytes: array.to_bytes(), dtype, stored, transposed, initializer: None })
 }
 
 fn is_float(dtype: DataType) -> bool {
