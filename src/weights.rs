@@ -81,9 +81,9 @@ pub fn import_weights(
         }
     }
     for (name, _) in &trained {
-        let first = stored(name).next().and_then(raw_bytes);
-        if stored(name).any(|of| raw_bytes(of) != first) {
-            return Err(ambiguous(name, stored(name).count()));
+        let of = &initializers[name.as_str()];
+        if of.windows(2).any(|pair| raw_bytes(pair[0]) != raw_bytes(pair[1])) {
+            return Err(ambiguous(name, of.len()));
         }
     }
 

@@ -235,6 +235,20 @@ fn a_dry_run_writes_nothing() {
 }
 
 #[test]
+fn a_dry_run_of_a_qat_file_says_nothing_of_a_manifest() {
+    let place = Place::with("bert-ts14");
+    let before = place.files();
+    let dry = place.run(&["rewrite", "model.onnx", "--qat", "--dry-run"]);
+    dry.assert_done();
+    assert!(!dry.stderr.contains("model.qat.json"), "{}", dry.stderr);
+    assert_eq!(place.files(), before);
+    let wet = place.run(&["rewrite", "model.onnx", "--qat"]);
+    wet.assert_done();
+    assert!(wet.stderr.contains("What to train is in model.qat.json."), "{}", wet.stderr);
+    assert!(place.path("model.qat.json").exists());
+}
+
+#[test]
 fn nothing_is_overwritten_without_the_word() {
     let place = Place::with("bert-ts14");
     place.write("out.onnx", "not to be lost");
@@ -307,6 +321,77 @@ fn data_that_the_source_shares_with_the_target_stay() {
     let ran = place.run(&[&args[..], &always].concat());
     ran.assert_error(1, &["a.onnx can't be written", "a.onnx.", ".data", "reads"]);
     assert!(place.files() == before);
+}
+
+#[test]
+fn no_two_things_are_written_to_one_file() {
+    let place = Place::with("bert-ts14");
+    fs::create_dir(place.path("folder")).unwrap();
+    let rewrite = ["rewrite", "model.onnx", "--overwrite"];
+    let refused = |args: &[&str], words: &[&str]| {
+        let before = place.files();
+        place.run(&[&rewrite, args].concat()).assert_error(1, words);
+        assert_eq!(place.files(), before);
+    };
+    let (report, manifest) = ("the report can't be written to", "the manifest is written there");
+    for name in ["model.qat.json", "./model.qat.json", "folder/../model.qat.json"] {
+        refused(&["--qat", "--report", name], &[report, "model.qat.json", manifest]);
+    }
+    for name in ["one.onnx", "folder/../one.onnx"] {
+        let model = "the rewritten model is written there";
+        refused(&["-o", "one.onnx", "--report", name], &[report, "one.onnx", model]);
+    }
+    #[cfg(unix)]
+    {
+        let link = |to: &str, name: &str| {
+            std::os::unix::fs::symlink(to, place.path(name)).unwrap();
+        };
+        link("model.qat.json", "link.json");
+        refused(&["--qat", "--report", "link.json"], &[report, "link.json", manifest]);
+        fs::remove_file(place.path("link.json")).unwrap();
+        link("a.onnx", "a.qat.json");
+        let words = ["the manifest can't be written to a.qat.json", "the rewritten model"];
+        refused(&["--qat", "-o", "a.onnx"], &words);
+    }
+    place.run(&[&rewrite[..], &["--qat", "--report", "report.json"]].concat()).assert_done();
+}
+
+#[cfg(unix)]
+#[test]
+fn reports_replace_files_only_and_keep_links_and_permissions() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    let place = Place::with("bert-ts14");
+    let rewrite = |report: &str| {
+        let args = ["rewrite", "model.onnx", "--overwrite", "--report", report];
+        place.run(&args).assert_done();
+    };
+    place.write("far.json", "old");
+    fs::set_permissions(place.path("far.json"), fs::Permissions::from_mode(0o640)).unwrap();
+    let old = fs::metadata(place.path("far.json")).unwrap().ino();
+    symlink("far.json", place.path("link.json")).unwrap();
+    rewrite("link.json");
+    assert!(place.path("link.json").is_symlink());
+    let new = fs::metadata(place.path("far.json")).unwrap();
+    assert_ne!(new.ino(), old, "it was written in place");
+    assert_eq!(new.mode() & 0o777, 0o640);
+    let report = fs::read(place.path("far.json")).unwrap();
+    assert_report(&serde_json::from_slice(&report).unwrap(), "model.onnx");
+
+    // A new file is as open to others as any.
+    rewrite("new.json");
+    place.write("any", "");
+    let mode = |name: &str| fs::metadata(place.path(name)).unwrap().mode();
+    assert_eq!(mode("new.json"), mode("any"));
+
+    // A pipe stays one, and its reader gets the report.
+    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    let path = place.path("pipe");
+    let reader = std::thread::spawn(move || fs::read(path).unwrap());
+    rewrite("pipe");
+    assert!(!fs::metadata(place.path("pipe")).unwrap().is_file(), "the pipe is a file now");
+    assert_eq!(reader.join().unwrap(), report);
+    let left = place.files().into_keys().filter(|name| name.starts_with('.')).count();
+    assert_eq!(left, 0, "temporary files");
 }
 
 #[test]
@@ -874,5 +959,254 @@ mod run {
             let json = place.json(&[&args[..], &["--dim", &past]].concat());
             assert_eq!(json["outputs"][0]["name"], "logits");
         }
+    }
+}
+
+mod import_weights {
+    use super::*;
+    use bitonnx::proto::{self, ModelProto, TensorProto, raw_bytes, tensor_proto::DataType};
+    use safetensors::{Dtype, tensor::TensorView};
+
+    const IMPORT: [&str; 3] = ["import-weights", "model.qat.onnx", "W.safetensors"];
+
+    /// Holds what `rewrite --qat` makes of `bert-ts14`.
+    fn place() -> Place {
+        let place = Place::with("bert-ts14");
+        let args = ["rewrite", "model.onnx", "--qat", "--subln", "output", "--lrc-rank", "2"];
+        place.run(&args).assert_done();
+        place
+    }
+
+    impl Place {
+        fn load(&self, name: &str) -> ModelProto {
+            proto::load(&self.path(name)).unwrap()
+        }
+
+        /// The names of the initializers that the manifest of `model.qat.onnx` says to train.
+        fn trainable(&self) -> Vec<String> {
+            let manifest = fs::read(self.path("model.qat.json")).unwrap();
+            let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+            let entries = manifest["initializers"].as_array().unwrap().iter();
+            let names = entries.filter(|entry| entry["trainable"] == true);
+            names.map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
+        }
+
+        fn write_weights(&self, tensors: &[TensorProto]) {
+            let data: Vec<Vec<u8>> =
+                tensors.iter().map(|tensor| raw_bytes(tensor).unwrap().into_owned()).collect();
+            let views = tensors.iter().zip(&data).map(|(tensor, data)| {
+                let shape = tensor.dims.iter().map(|&d| d as usize).collect();
+                let dtype = match tensor.data_type() {
+                    t if t == DataType::Float as i32 => Dtype::F32,
+                    t if t == DataType::Int64 as i32 => Dtype::I64,
+                    t if t == DataType::Bool as i32 => Dtype::BOOL,
+                    t => panic!("the fixture has element type {t}"),
+                };
+                (tensor.name().to_owned(), TensorView::new(dtype, shape, data).unwrap())
+            });
+            self.write("W.safetensors", safetensors::serialize(views, None).unwrap());
+        }
+
+        /// Writes every trainable initializer times 1.5, and returns their names.
+        fn train(&self) -> Vec<String> {
+            let names = self.trainable();
+            let mut tensors = stored(&self.load("model.qat.onnx"));
+            tensors.retain(|tensor| names.iter().any(|name| name == tensor.name()));
+            for tensor in &mut tensors {
+                let grown: Vec<f32> = floats(tensor).iter().map(|v| 1.5 * v).collect();
+                tensor.float_data = Vec::new();
+                tensor.raw_data = Some(grown.iter().flat_map(|v| v.to_le_bytes()).collect());
+            }
+            self.write_weights(&tensors);
+            names
+        }
+    }
+
+    fn stored(model: &ModelProto) -> Vec<TensorProto> {
+        model.graph.as_ref().unwrap().initializer.clone()
+    }
+
+    fn floats(tensor: &TensorProto) -> Vec<f32> {
+        assert_eq!(tensor.data_type(), DataType::Float as i32, "{}", tensor.name());
+        let bytes = raw_bytes(tensor).unwrap();
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    /// What a model's BitLinears are scaled by, in their order.
+    fn scales(model: &ModelProto) -> Vec<(String, Vec<f32>)> {
+        let bit_linears = model.graph.as_ref().unwrap().node.iter();
+        let bit_linears = bit_linears.filter(|node| node.op_type() == "BitLinear");
+        let of = |name: &String| {
+            stored(model).into_iter().find(|t| t.name() == name && name.ends_with("_scale"))
+        };
+        let found = bit_linears.map(|node| node.input.iter().find_map(of).unwrap());
+        found.map(|tensor| (tensor.name().to_owned(), floats(&tensor))).collect()
+    }
+
+    /// The model with every initializer's data in the same field.
+    fn alike(mut model: ModelProto) -> ModelProto {
+        for tensor in &mut model.graph.as_mut().unwrap().initializer {
+            *tensor = TensorProto {
+                name: tensor.name.clone(),
+                data_type: tensor.data_type,
+                dims: tensor.dims.clone(),
+                doc_string: tensor.doc_string.clone(),
+                raw_data: Some(raw_bytes(tensor).unwrap().into_owned().into()),
+                ..TensorProto::default()
+            };
+        }
+        model
+    }
+
+    #[test]
+    fn trained_weights_reach_the_ternary_model() {
+        let place = place();
+        let names = place.train();
+        let before = place.files();
+        let ran = place.run(&IMPORT);
+        ran.assert_done();
+        assert!(ran.stdout.contains("next: bitonnx rewrite model.trained.qat.onnx"));
+        let after = place.files();
+        let new: Vec<_> = after.keys().filter(|name| !before.contains_key(*name)).collect();
+        assert_eq!(new, ["model.trained.qat.json", "model.trained.qat.onnx"]);
+        assert!(before.iter().all(|(name, content)| after[name] == *content));
+        assert_eq!(after["model.trained.qat.json"], before["model.qat.json"]);
+
+        let (old, new) = (place.load("model.qat.onnx"), place.load("model.trained.qat.onnx"));
+        for (old, new) in stored(&old).iter().zip(&stored(&new)) {
+            assert_eq!(old.name(), new.name());
+            if names.iter().any(|name| name == old.name()) {
+                let grown = floats(old).iter().map(|v| 1.5 * v).collect::<Vec<_>>();
+                assert_eq!(floats(new), grown, "{}", old.name());
+            } else {
+                assert_eq!(raw_bytes(old), raw_bytes(new), "{}", old.name());
+            }
+        }
+
+        place.run(&["rewrite", "model.qat.onnx"]).assert_done();
+        place.run(&["rewrite", "model.trained.qat.onnx"]).assert_done();
+        let old = scales(&place.load("model.bit.onnx"));
+        let new = scales(&place.load("model.trained.bit.onnx"));
+        // Two layers of q, k, v, o, fc1 and fc2.
+        assert!(old.len() >= 12 && old.len() == new.len(), "{} scales", old.len());
+        for ((name, old), (_, new)) in old.iter().zip(&new) {
+            assert_eq!(old.len(), new.len());
+            for (old, new) in old.iter().zip(new) {
+                // Weights are rounded once when they grow, and a scale once when it is a mean.
+                assert!(*old > 0.0 && (new / old - 1.5).abs() < 1e-6, "{name}: {old} to {new}");
+            }
+        }
+    }
+
+    #[test]
+    fn unchanged_weights_give_the_same_model() {
+        let place = place();
+        let source = place.load("model.qat.onnx");
+        let tensors = stored(&source);
+        place.write_weights(&tensors);
+        let json = place.json(&IMPORT);
+        let count = |key: &str| json[key].as_array().unwrap().len();
+        let trained = place.trainable().len();
+        assert!(trained > 0 && trained < tensors.len());
+        assert_eq!(count("imported"), trained);
+        assert_eq!(count("frozen"), tensors.len() - trained);
+        assert_eq!(count("missing"), 0);
+        assert_eq!(json["manifest"], "model.trained.qat.json");
+        assert!(alike(place.load("model.trained.qat.onnx")) == alike(source));
+    }
+
+    #[test]
+    fn a_part_must_be_asked_for() {
+        let place = place();
+        let names = place.trainable();
+        let source = place.load("model.qat.onnx");
+        let mut tensors = stored(&source);
+        tensors.retain(|tensor| tensor.name() == names[0]);
+        place.write_weights(&tensors);
+        let before = place.files();
+        let missing = format!("`{}`", names[1]);
+        place.run(&IMPORT).assert_error(1, &["W.safetensors", "missing", &missing, "--partial"]);
+        assert_eq!(place.files(), before);
+        let json = place.json(&[&IMPORT[..], &["--partial"]].concat());
+        assert_eq!(json["imported"], serde_json::json!([names[0]]));
+        assert_eq!(json["missing"], serde_json::json!(names[1..]));
+        assert!(alike(place.load("model.trained.qat.onnx")) == alike(source));
+    }
+
+    #[test]
+    fn a_source_takes_weights_without_a_manifest() {
+        let place = Place::with("bert-ts14");
+        let source = place.load("model.onnx");
+        let mut tensors = stored(&source);
+        tensors.retain(|t| t.data_type() == DataType::Float as i32 && !t.dims.is_empty());
+        place.write_weights(&tensors);
+        let json = place.json(&["import-weights", "model.onnx", "W.safetensors"]);
+        assert_eq!(json["output"], "model.trained.onnx");
+        assert_eq!(json["manifest"], Value::Null);
+        assert!(!place.path("model.trained.qat.json").exists());
+        assert!(alike(place.load("model.trained.onnx")) == alike(source));
+    }
+
+    #[test]
+    fn data_in_a_file_of_their_own_stay_in_one() {
+        let place = Place::with("llama-untied-dyn18ext");
+        let source = place.load("model.onnx");
+        let mut tensors = stored(&source);
+        tensors.retain(|t| t.data_type() == DataType::Float as i32 && t.dims.len() == 2);
+        place.write_weights(&tensors);
+        let before = place.files();
+        let import = ["import-weights", "model.onnx", "W.safetensors", "--partial"];
+        let to_data = [&import[..], &["-o", "model.onnx.data", "--overwrite"]].concat();
+        place.run(&to_data).assert_error(1, &["model.onnx.data can't be written", "reads"]);
+        assert!(place.files() == before);
+
+        place.run(&import).assert_done();
+        let after = place.files();
+        let new: Vec<_> = after.keys().filter(|name| !before.contains_key(*name)).collect();
+        let [model, data] = new[..] else { panic!("{new:?}") };
+        assert_eq!(model, "model.trained.onnx");
+        assert!(data.starts_with("model.trained.onnx.") && data.ends_with(".data"), "{data}");
+        assert!(before.iter().all(|(name, content)| after[name] == *content));
+        assert!(alike(place.load("model.trained.onnx")) == alike(source));
+    }
+
+    #[test]
+    fn nothing_is_overwritten_without_the_word() {
+        let place = place();
+        place.train();
+        for target in ["model.trained.qat.onnx", "model.trained.qat.json"] {
+            place.write(target, "not to be lost");
+            let before = place.files();
+            place.run(&IMPORT).assert_error(1, &[target, "it exists already", "--overwrite"]);
+            assert_eq!(place.files(), before);
+            fs::remove_file(place.path(target)).unwrap();
+        }
+        place.run(&IMPORT).assert_done();
+        place.run(&IMPORT).assert_error(1, &["model.trained.qat.onnx", "it exists already"]);
+        place.run(&[&IMPORT[..], &["--overwrite"]].concat()).assert_done();
+    }
+
+    fn to(target: &str) -> Vec<&str> {
+        [&IMPORT[..], &["-o", target]].concat()
+    }
+
+    /// The model itself may be replaced, if one asks for it; nothing else that is read may.
+    #[test]
+    fn what_is_read_is_not_the_target() {
+        let place = place();
+        place.train();
+        let before = place.files();
+        place.run(&to("model.qat.onnx")).assert_error(1, &["model.qat.onnx", "it exists already"]);
+        for target in ["W.safetensors", "model.qat.json"] {
+            let ran = place.run(&[&to(target)[..], &["--overwrite"]].concat());
+            ran.assert_error(1, &[&format!("{target} can't be written"), "reads"]);
+        }
+        assert_eq!(place.files(), before);
+
+        place.run(&IMPORT).assert_done();
+        place.run(&[&to("model.qat.onnx")[..], &["--overwrite"]].concat()).assert_done();
+        let after = place.files();
+        assert_eq!(after["model.qat.onnx"], after["model.trained.qat.onnx"]);
+        assert_eq!(after["model.qat.json"], before["model.qat.json"]);
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Exit, Failure,
     args::ImportWeights,
     console::Console,
-    files::{in_file, same_file},
+    files::{in_file, same_file, write_text},
     progress::Progress,
     rewrite::{check_target, is_data_of, manifest_path},
     table::size,
@@ -128,13 +128,7 @@ impl Beside {
         if self.stays() {
             return Ok(());
         }
-        fs::write(&self.target, &self.text).map_err(|e| {
-            Error::new(
-                format!("the manifest can't be written to {}", self.target.display()),
-                e.to_string(),
-                "check that you may write there, and the free space",
-            )
-        })
+        write_text("the manifest", &self.text, &self.target)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     args::Rewrite,
     config,
     console::Console,
-    files::{in_file, same_file},
+    files::{in_file, same_file, same_target, write_text},
     progress::Progress,
     report,
     table::size,
@@ -66,7 +66,9 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
         writeln!(console.out(), "{from} {before}, {to} {after} ({percent:.0} %)")?;
     }
     if let Some(manifest) = &manifest {
-        console.say(format_args!("What to train is in {}.", manifest.display()));
+        if !args.dry_run {
+            console.say(format_args!("What to train is in {}.", manifest.display()));
+        }
     } else if report.converted().any(|p| !p.exact) {
         console.say(UNTRAINED);
     }
@@ -140,14 +142,27 @@ fn check_targets(
     if let Some(data) = read.iter().find(|file| is_data_of(file, out)) {
         return Err(is_read(out, &format!("its data file is {}", data.display())));
     }
-    match &args.report {
-        Some(report) if report == out || same_file(report, out) => Err(Error::new(
-            format!("the report can't be written to {}", report.display()),
-            "the rewritten model is written there",
-            "give the report a name of its own",
-        )),
-        _ => Ok(()),
+    check_apart(&[
+        ("the report", args.report.as_deref()),
+        ("the manifest", manifest),
+        ("the rewritten model", Some(out)),
+    ])
+}
+
+/// Refuses to write two things to one file: the later would be all that is left.
+fn check_apart(targets: &[(&str, Option<&Path>)]) -> Result<()> {
+    for (index, (what, path)) in targets.iter().enumerate() {
+        let Some(path) = path else { continue };
+        let same = |other: &&(&str, Option<&Path>)| other.1.is_some_and(|o| same_target(path, o));
+        if let Some((other, _)) = targets[index + 1..].iter().find(same) {
+            return Err(Error::new(
+                format!("{what} can't be written to {}", path.display()),
+                format!("{other} is written there"),
+                "give each a file of its own, with -o or --report; the manifest's name follows the model's",
+            ));
+        }
     }
+    Ok(())
 }
 
 fn is_read(target: &Path, why: &str) -> Error {
@@ -184,14 +199,11 @@ pub fn check_target(target: &Path, overwrite: bool) -> Result<()> {
 }
 
 fn write_json(what: &str, value: &impl Serialize, path: &Path) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from);
-    text.and_then(|text| std::fs::write(path, text + "\n")).map_err(|e| {
-        Error::new(
-            format!("{what} can't be written to {}", path.display()),
-            e.to_string(),
-            "check that you may write there, and the free space",
-        )
-    })
+    let text = serde_json::to_string_pretty(value).map_err(|e| {
+        let what = format!("{what} can't be written to {}", path.display());
+        Error::new(what, e.to_string(), "report this as a bug")
+    })?;
+    write_text(what, &(text + "\n"), path)
 }
 
 #[cfg(test)]
