@@ -9,7 +9,7 @@ use crate::{
         GraphProto, ModelProto, TensorProto, element_count, graphs, raw_bytes, stand_in,
         tensor_proto::DataType,
     },
-    rewrite::Manifest,
+    rewrite::{Manifest, can_train},
 };
 use bytes::Bytes;
 use safetensors::{Dtype, SafeTensors};
@@ -191,13 +191,8 @@ fn trainable<'m>(
 
 /// The names of the float initializers of more than one element.
 fn floats(model: &ModelProto) -> Vec<&str> {
-    let float = |tensor: &&TensorProto| {
-        let floats = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double];
-        floats.iter().any(|t| *t as i32 == tensor.data_type())
-            && element_count(tensor).is_some_and(|count| count > 1)
-    };
     let all = graphs(model).into_iter().flat_map(|graph| &graph.initializer);
-    unique(all.filter(float).map(|tensor| tensor.name()))
+    unique(all.filter(|tensor| can_train(tensor)).map(|tensor| tensor.name()))
 }
 
 /// Each name once, where it is first.

@@ -45,6 +45,7 @@ def train(path, manifest, teacher, tokens, out, steps, batch=16, peak=2e-3, dist
     with the text and `distil` parts divergence from the float model.
     """
     torch.manual_seed(seed)
+    torch.set_float32_matmul_precision("medium")  # products in bf16, where the processor has them
     model, parameters, _ = qat.load(path, manifest)
     teacher = onnx2torch.convert(teacher).requires_grad_(False)
     optimizer = torch.optim.AdamW(groups(parameters), lr=peak, betas=(0.9, 0.95))

@@ -25,7 +25,7 @@ mod weight;
 pub use explain::{Explanation, Outcome, RuleText, explain};
 pub use function::{BIT_LINEAR, DOMAIN, DOMAIN_VERSION, bit_linear};
 pub use options::{Filter, Granularity, LowRank, LowRankInit, Options, Placement, Rank};
-pub use parameters::{Manifest, ManifestEntry, Preset, Trainable};
+pub use parameters::{Manifest, ManifestEntry, Preset, Trainable, can_train};
 pub use pattern::{Bindings, Miss, Pattern, label};
 pub use rule::{Effect, Match, NoMatch, Projection, Reject, Rule, RuleBuilder};
 pub use weight::Weight;

@@ -109,7 +109,7 @@ impl Parameters {
         let constants = Constants::new(view);
         for (id, node) in view.nodes() {
             for (name, role) in around_projections(view, &constants, id, node) {
-                let stored = view.initializer(name).filter(|tensor| is_float(tensor));
+                let stored = view.initializer(name).filter(|tensor| can_train(tensor));
                 if stored.is_some_and(|tensor| role != EMBEDDING || !is_rotation(tensor)) {
                     self.0.entry(name.to_owned()).or_insert((role, None));
                 }
@@ -220,9 +220,9 @@ impl Wrap<'_> {
             let name = tensor.name();
             values.remove(name);
             let role = self.parameters.role(name);
-            let trained = is_float(tensor) && self.is_trained(name, role);
+            let trained = can_train(tensor) && self.is_trained(name, role);
             let mut entry = self.entry(tensor, role, trained);
-            let wrapped = is_float(tensor) && (trained || role != OTHER);
+            let wrapped = can_train(tensor) && (trained || role != OTHER);
             if wrapped && !outputs.contains(name) && read.contains(name) {
                 let value = self.names.fresh(name, PARAMETER.trim_start_matches('_'));
                 // A node of that name may be there already, or in another graph.
@@ -314,7 +314,7 @@ fn is_rotation(table: &TensorProto) -> bool {
 }
 
 /// Whether a tensor can be trained: a scalar is a constant of the arithmetic.
-fn is_float(tensor: &TensorProto) -> bool {
+pub fn can_train(tensor: &TensorProto) -> bool {
     let float = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double]
         .map(|t| t as i32)
         .contains(&tensor.data_type());
