@@ -93,7 +93,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("bitonnx")
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--only", choices=RECIPES)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)

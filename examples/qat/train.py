@@ -1,6 +1,6 @@
 """Trains a QAT file of the King James Llama: next tokens, and what the float model makes of them.
 
-    losses = train.train("model.qat.onnx", "model.qat.json", "float.onnx", tokens, "trained.safetensors", steps=2400)
+    losses = train.train("model.qat.onnx", "model.qat.json", "float.onnx", tokens, "trained.safetensors", steps=2000)
 """
 
 import time

@@ -69,6 +69,13 @@ pub fn save_sealed(
 ) -> Result<Saved> {
     let target = path.canonicalize().ok().filter(|_| path.is_symlink());
     let path = target.as_deref().unwrap_or(path);
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(Error::new(
+            format!("{} can't be written", path.display()),
+            "it is there already, and no regular file: a model is written beside it and put in its place",
+            "name a file",
+        ));
+    }
     let length = model.encoded_len();
     match external {
         ExternalData::Never if length > MAX_MESSAGE => Err(Error::new(
