@@ -2,7 +2,9 @@
 //!
 //! The body is written for the opset that the model imports, since runtimes inline it. Its product is
 //! `MatMulInteger` of uint8 by uint8, the one form that ONNX Runtime has fast kernels for: codes have
-//! the zero point 1, activations 128. A row that is not finite comes out as NaN by `x - x`.
+//! the zero point 1, activations 128. A row that is not finite comes out as NaN by `x - x`, which is added
+//! last of all: where the product's scale is a `Mul`, ONNX Runtime 1.24 to 1.32 fuse it with the bias after
+//! it (MatMulIntegerToFloatFusion) into an operator that loses the bias.
 
 use crate::{
     error::{Error, Result},
@@ -82,8 +84,7 @@ fn body(opset: i64) -> String {
             q = Cast <to = 2> (shifted)
             nothing = Sub (x, x)
             invalid = {mean} (nothing{axes})
-            exact_step = Div (g, high)
-            step = Add (exact_step, invalid)
+            step = Div (g, high)
             byte = {unsqueeze}
             up = Constant <value = uint8[4] {{6, 4, 2, 0}}> ()
             down = Constant <value = uint8 {{6}}> ()
@@ -100,7 +101,8 @@ fn body(opset: i64) -> String {
             code_zero = Constant <value = uint8 {{1}}> ()
             sums = MatMulInteger (q, columns, q_zero, code_zero)
             product = Cast <to = 1> (sums)
-            row_scale = Mul (scale, step)
+            exact_scale = Mul (scale, step)
+            row_scale = Add (exact_scale, invalid)
             y = Mul (product, row_scale)
             Y = {cast_back}
         }}"#,

@@ -77,24 +77,25 @@ fn of_product(
         )));
     }
     let mut stop = Stop::Foreign;
-    for x in bases(view, round) {
+    for x in bases(view, constants, round) {
         let row = Row {
             view,
             constants,
             x,
             product,
             eps: Cell::new(None),
+            unbounded: Cell::new(None),
             casts: Cell::new(false),
             seen: HashMap::new().into(),
         };
-        match row.complete(root) {
-            Ok(Term { factor, .. }) => {
-                let (factor, eps) = ((factor * 127.0) as f32, row.eps.get().unwrap_or(0.0) as f32);
-                let casts = row.casts.get();
+        match row.complete(root).and_then(|term| Ok((term, row.least()?))) {
+            Ok((Term { factor, .. }, eps)) => {
+                let (factor, casts) = ((factor * 127.0) as f32, row.casts.get());
                 return Ok(Quantized { x: x.to_owned(), product, factor, eps, casts });
             }
-            Err(other @ Stop::Other(_)) => stop = other,
-            Err(Stop::Foreign) => {}
+            // The nearest says best what is another arithmetic.
+            Err(other) if stop == Stop::Foreign => stop = other,
+            Err(_) => {}
         }
     }
     match stop {
@@ -172,6 +173,9 @@ fn upwards<'m>(
     None
 }
 
+/// The least `g` of a source that has none: 127 over it is finite, and no row of a model is as small.
+const UNBOUNDED: f32 = 1e-30;
+
 /// Longest way from a product to the rounding of its operand, or from its scaling to it.
 const CHAIN: usize = 12;
 
@@ -223,21 +227,27 @@ fn straight_through<'m>(view: &View<'m>, add: &'m NodeProto) -> Option<&'m str> 
     }
 }
 
-/// What may be `x` in `round(x·f)`, the likelier first.
-fn bases<'m>(view: &View<'m>, round: NodeId) -> Vec<&'m str> {
-    let mut value = view.node(round).input.first().map(String::as_str);
-    while let Some(id) = value.and_then(|v| view.producer(v)) {
-        let node = view.node(id);
-        match (part(node), &*operator(node)) {
-            (_, "Mul") => return inputs(node),
-            (_, "Div") => return node.input.iter().take(1).map(String::as_str).collect(),
-            (Some(Part::Same | Part::Bounding), _) => {
-                value = node.input.first().map(String::as_str);
-            }
-            _ => break,
-        }
+/// What may be `x` in `round(x·f)`, the likelier first: what is multiplied or divided, then what that is
+/// made of in the same way, for `round(x·127/g)` and `round(x/g·127)`.
+fn bases<'m>(view: &View<'m>, constants: &Constants, round: NodeId) -> Vec<&'m str> {
+    let mut found = Vec::new();
+    let mut next: Vec<&str> = view.node(round).input.iter().take(1).map(String::as_str).collect();
+    for _ in 0..CHAIN {
+        let nodes = next.iter().filter_map(|v| view.producer(v)).map(|id| view.node(id));
+        let steps = nodes.flat_map(|node| {
+            let (count, scaled) = match (part(node), &*operator(node)) {
+                (_, "Mul") => (2, true),
+                (_, "Div") => (1, true),
+                (Some(Part::Same | Part::Bounding), _) => (1, false),
+                _ => (0, false),
+            };
+            inputs(node).into_iter().take(count).map(move |value| (value, scaled))
+        });
+        let steps: Vec<_> = steps.filter(|(value, _)| !constants.is_constant(value)).collect();
+        found.extend(steps.iter().filter(|(_, scaled)| *scaled).map(|(value, _)| *value));
+        next = steps.into_iter().map(|(value, _)| value).collect();
     }
-    Vec::new()
+    found
 }
 
 /// `factor · g^power`.
@@ -258,6 +268,10 @@ enum Form {
     Dropped(f64),
     /// `factor · |x|`.
     Magnitude(f64),
+    /// `factor · max x`.
+    Highest(f64),
+    /// `factor · min x`.
+    Lowest(f64),
     /// `x·a + q·b`, either of them absent.
     Blend { x: Option<Term>, q: Option<Term> },
     /// The product of `q` and the weight.
@@ -271,6 +285,8 @@ struct Row<'a, 'm> {
     x: &'a str,
     product: NodeId,
     eps: Cell<Option<f64>>,
+    /// A node that scales by the largest magnitude as it is, even if it is zero.
+    unbounded: Cell<Option<NodeId>>,
     casts: Cell<bool>,
     seen: std::cell::RefCell<HashMap<String, Result<Form, Stop>>>,
 }
@@ -322,7 +338,7 @@ impl Row<'_, '_> {
             "Unsqueeze" => self.kept_axis(node, operand(0)),
             "Cast" => self.cast(node, operand(0)?),
             "Abs" => magnitude(operand(0)?),
-            "ReduceMax" => self.peak(node, operand(0)?),
+            "ReduceMax" | "ReduceMin" => self.peak(node, operand(0)?),
             "Clip" => self.clamp(
                 node,
                 operand(0)?,
@@ -332,17 +348,44 @@ impl Row<'_, '_> {
             "Max" | "Min" if node.input.len() == 2 => self.extremum(node, operand(0)?, operand(1)?),
             "Round" => self.round(node, operand(0)?),
             "Neg" => scale(operand(0)?, Term { factor: -1.0, power: 0 }),
-            "Reciprocal" => scale(Form::Scalar(Term::ONE), operand(0)?.scalar()?.inverse()),
+            "Reciprocal" => scale(Form::Scalar(Term::ONE), self.scalar(id, operand(0)?)?.inverse()),
             "Mul" => match (operand(0)?, operand(1)?) {
                 (Form::Scalar(term), other) | (other, Form::Scalar(term)) => scale(other, term),
+                (peak @ Form::Peak(_), other) | (other, peak @ Form::Peak(_)) => {
+                    scale(other, self.scalar(id, peak)?)
+                }
                 _ => Err(Stop::Foreign),
             },
-            "Div" => scale(operand(0)?, operand(1)?.scalar()?.inverse()),
+            "Div" => scale(operand(0)?, self.scalar(id, operand(1)?)?.inverse()),
             "Add" => self.add(node, operand(0)?, operand(1)?),
             "Sub" => {
                 self.add(node, operand(0)?, scale(operand(1)?, Term { factor: -1.0, power: 0 })?)
             }
             _ => Err(Stop::Foreign),
+        }
+    }
+
+    /// What node `id` scales by.
+    fn scalar(&self, id: NodeId, form: Form) -> Result<Term, Stop> {
+        match form {
+            Form::Scalar(term) => Ok(term),
+            Form::Peak(factor) => {
+                self.unbounded.set(Some(id));
+                Ok(Term { factor, power: 1 })
+            }
+            _ => Err(Stop::Foreign),
+        }
+    }
+
+    /// The least `g`. Where the source has none, a row of zeros is NaN there, and stays zero here.
+    fn least(&self) -> Result<f32, Stop> {
+        match (self.eps.get(), self.unbounded.get()) {
+            (Some(eps), None) => Ok(eps as f32),
+            (None, _) => Ok(UNBOUNDED),
+            (Some(eps), Some(id)) => Err(Stop::Other(format!(
+                "node `{}` scales by the largest magnitude, another by one kept above {eps}",
+                label(self.view.node(id))
+            ))),
         }
     }
 
@@ -383,12 +426,20 @@ impl Row<'_, '_> {
     }
 
     fn peak(&self, node: &NodeProto, form: Form) -> Formed {
-        let Form::Magnitude(factor) = form else { return Err(Stop::Foreign) };
+        let lowest = operator(node) == "ReduceMin";
+        let (factor, kept, dropped): (f64, fn(f64) -> Form, _) = match form {
+            Form::Magnitude(factor) if !lowest => (factor, Form::Peak, Some(Form::Dropped(factor))),
+            Form::Blend { x: Some(Term { factor, power: 0 }), q: None } if factor > 0.0 => {
+                (factor, if lowest { Form::Lowest } else { Form::Highest }, None)
+            }
+            _ => return Err(Stop::Foreign),
+        };
         let axes = self.constants.integers(node, "axes", 1);
-        let peak = if int(node, "keepdims") == Some(0) { Form::Dropped } else { Form::Peak };
+        let made = if int(node, "keepdims") == Some(0) { dropped } else { Some(kept(factor)) };
+        let made = made.ok_or(Stop::Foreign);
         match axes.as_deref() {
-            Some([-1]) => Ok(peak(factor)),
-            Some(&[axis]) if self.rank(&node.input[0]) == axis.checked_add(1) => Ok(peak(factor)),
+            Some([-1]) => made,
+            Some(&[axis]) if self.rank(&node.input[0]) == axis.checked_add(1) => made,
             axes => Err(Stop::Other(format!(
                 "node `{}` takes the largest magnitude over axes {}, not over each row",
                 label(node),
@@ -428,6 +479,12 @@ impl Row<'_, '_> {
 
     fn extremum(&self, node: &NodeProto, a: Form, b: Form) -> Formed {
         let (form, bound) = match (a, b) {
+            // The larger of max x and -min x is max |x|.
+            (Form::Highest(high), Form::Lowest(low)) | (Form::Lowest(low), Form::Highest(high))
+                if operator(node) == "Max" && high > 0.0 && low == -high =>
+            {
+                return Ok(Form::Peak(high));
+            }
             (Form::Scalar(Term { factor, power: 0 }), form)
             | (form, Form::Scalar(Term { factor, power: 0 })) => (form, Some(factor)),
             _ => return Err(Stop::Foreign),
@@ -528,15 +585,6 @@ impl Term {
     }
 }
 
-impl Form {
-    fn scalar(self) -> Result<Term, Stop> {
-        match self {
-            Form::Scalar(term) => Ok(term),
-            _ => Err(Stop::Foreign),
-        }
-    }
-}
-
 fn scale(form: Form, by: Term) -> Formed {
     let times = |term: Option<Term>| term.map(|t| t.times(by));
     Ok(match form {
@@ -545,7 +593,13 @@ fn scale(form: Form, by: Term) -> Formed {
         Form::Product(term) => Form::Product(term.times(by)),
         Form::Peak(factor) if by.power == 0 => Form::Peak(factor * by.factor),
         Form::Magnitude(factor) if by.power == 0 => Form::Magnitude(factor * by.factor),
-        Form::Peak(_) | Form::Dropped(_) | Form::Magnitude(_) => return Err(Stop::Foreign),
+        Form::Highest(factor) if by.power == 0 => Form::Highest(factor * by.factor),
+        Form::Lowest(factor) if by.power == 0 => Form::Lowest(factor * by.factor),
+        Form::Peak(_)
+        | Form::Dropped(_)
+        | Form::Magnitude(_)
+        | Form::Highest(_)
+        | Form::Lowest(_) => return Err(Stop::Foreign),
     })
 }
 

@@ -227,11 +227,55 @@ fn additive(
 /// `Cast`, to 64-bit integers as such where no shape is open. tract makes its symbolic ones of them,
 /// which open shapes need and several of its operators do not take.
 fn cast_to(context: &ParsingContext, node: &NodeProto) -> Built {
-    let closed = context.template.symbols.all_symbols().is_empty();
-    if closed && node.get_attr::<DatumType>("to")? == DatumType::I64 {
-        return Ok((Box::new(cast(DatumType::I64)), vec![]));
+    if node.get_attr::<DatumType>("to")? != DatumType::I64 {
+        return stock(context, node);
     }
-    stock(context, node)
+    match context.template.symbols.all_symbols().is_empty() {
+        true => Ok((Box::new(cast(DatumType::I64)), vec![])),
+        false => Ok((expand(OpenCast), vec![])),
+    }
+}
+
+/// A cast to 64-bit integers where shapes are open: to symbolic ones, but of floats, which tract would take
+/// through 32 bits on that way, and cut what is larger.
+#[derive(Debug, Clone)]
+struct OpenCast;
+
+impl OpenCast {
+    fn to(from: DatumType) -> DatumType {
+        if from.is_float() { DatumType::I64 } else { DatumType::TDim }
+    }
+}
+
+impl Expansion for OpenCast {
+    fn name(&self) -> StaticName {
+        "Cast".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_input_arity(inputs, 1)?;
+        check_output_arity(outputs, 1)?;
+        s.equals(&outputs[0].rank, &inputs[0].rank)?;
+        s.equals(&outputs[0].shape, &inputs[0].shape)?;
+        s.given(&inputs[0].datum_type, move |s, from| {
+            s.equals(&outputs[0].datum_type, OpenCast::to(from))
+        })
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let from = model.outlet_fact(inputs[0])?.datum_type;
+        model.wire_node(prefix, cast(OpenCast::to(from)), inputs)
+    }
 }
 
 /// A sum or mean over every axis, accumulated in f64. A ternary weight's scale is one, and an error
