@@ -48,9 +48,14 @@ fn print_sum(report: &Report, console: &mut Console) -> io::Result<()> {
         );
     }
     let [before, after] = sizes(report.converted());
+    let exact = match report.converted().filter(|entry| entry.exact).count() {
+        0 => String::new(),
+        exact if exact == converted => ", the ternary weights as they were".into(),
+        exact => format!(", {exact} ternary weights as they were"),
+    };
     writeln!(
         console.out(),
-        "{count} {projections}: {converted} to BitLinear ({before} of weights to {after}), {kept} kept"
+        "{count} {projections}: {converted} to BitLinear ({before} of weights to {after}{exact}), {kept} kept"
     )
 }
 

@@ -120,35 +120,11 @@ pub fn rewrite_unsealed(
             "rename that value",
         ));
     }
-    let mut parameters = match options.qat {
-        Some(_) => Parameters::of(&model),
-        None => Parameters::default(),
-    };
-    let mut patches = Vec::new();
-    let mut entries = Vec::new();
-    let total = sites.iter().map(|s| s.stored_bytes()).sum();
-    let mut done = 0;
-    let mut decisions = decisions.into_iter();
-    for (graph, sites) in proto::graphs(&model).into_iter().zip(&graphs) {
-        converter.store.begin_graph();
-        let mut of_graph = Vec::new();
-        for (site, decision) in sites.iter().zip(&mut decisions) {
-            let (converted, entry) = carry_out(&mut converter, graph, site, decision);
-            entries.push(entry);
-            match converted {
-                Some(converted) => {
-                    parameters.extend(&site.name, converted.parameters);
-                    of_graph.push(converted.patch);
-                }
-                None => parameters.extend(&site.name, kept_parameters(site)),
-            }
-            done += site.stored_bytes();
-            progress(done, total);
-        }
-        patches.push(of_graph);
-    }
+    let Carried { patches, entries, parameters, rounded } =
+        carry_out_all(&mut converter, &model, &graphs, decisions, progress);
     warnings.extend(untrained_norms(&entries, options));
     warnings.extend(uncorrected(&entries, options));
+    warnings.extend(newly_rounded(rounded));
     let report =
         Report { model: String::new(), options: made_with, projections: entries, warnings };
     if patches.iter().all(Vec::is_empty) {
@@ -157,6 +133,61 @@ pub fn rewrite_unsealed(
     let (model, manifest) =
         finish(model, patches, converter, options, &parameters, &report.options)?;
     Ok(Rewritten { model, report, manifest })
+}
+
+/// What the decisions about a model's projections come to.
+struct Carried {
+    /// For each graph, in the order of [`proto::graphs`].
+    patches: Vec<Vec<Patch>>,
+    entries: Vec<Entry>,
+    parameters: Parameters,
+    /// How many ternary weights had activations that were not rounded before.
+    rounded: usize,
+}
+
+fn carry_out_all(
+    converter: &mut Converter,
+    model: &ModelProto,
+    graphs: &[Vec<Site>],
+    decisions: Vec<Decision>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Carried {
+    let parameters = if converter.is_qat() { Parameters::of(model) } else { Parameters::default() };
+    let mut carried = Carried { patches: Vec::new(), entries: Vec::new(), parameters, rounded: 0 };
+    let total = graphs.iter().flatten().map(Site::stored_bytes).sum();
+    let mut done = 0;
+    let mut decisions = decisions.into_iter();
+    for (graph, sites) in proto::graphs(model).into_iter().zip(graphs) {
+        converter.store.begin_graph();
+        let mut of_graph = Vec::new();
+        for (site, decision) in sites.iter().zip(&mut decisions) {
+            let (converted, entry) = carry_out(converter, graph, site, decision);
+            carried.entries.push(entry);
+            match converted {
+                Some(converted) => {
+                    let is_new = converted.exact && site.rule.effect() == Effect::Approximate;
+                    carried.rounded += usize::from(is_new);
+                    carried.parameters.extend(&site.name, converted.parameters);
+                    of_graph.push(converted.patch);
+                }
+                None => carried.parameters.extend(&site.name, kept_parameters(site)),
+            }
+            done += site.stored_bytes();
+            progress(done, total);
+        }
+        carried.patches.push(of_graph);
+    }
+    carried
+}
+
+/// A warning where weights were ternary, but nothing rounded their activations.
+fn newly_rounded(count: usize) -> Option<String> {
+    (count > 0).then(|| {
+        format!(
+            "{count} projections have ternary weights and float activations: a BitLinear rounds its activations \
+             to int8, which they were not trained for"
+        )
+    })
 }
 
 /// Refuses options that a QAT file's inference model has from the QAT file.

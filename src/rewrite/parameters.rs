@@ -174,7 +174,20 @@ pub(super) fn finish(
     let mut wrap = Wrap { parameters, trainable, names, nodes, entries };
     wrap.graph(graph, &HashMap::new());
     graph.input.push(super::qat::lambda_input());
+    if manifest.initializers.iter().all(|entry| !entry.trainable) {
+        return Err(nothing_to_train(trainable.preset));
+    }
     Ok(manifest)
+}
+
+fn nothing_to_train(preset: Preset) -> Error {
+    let hint = match preset {
+        Preset::All => "let some be trained: --trainable-include",
+        Preset::LrcOnly => "add corrections: --lrc-rank or --lrc-ratio",
+        Preset::SublnOnly => "insert norms: --subln output",
+    };
+    let why = "every initializer of the QAT file would be frozen";
+    Error::new("there is nothing to train", why, hint)
 }
 
 /// A filter that matches no initializer is an error, as for projections.

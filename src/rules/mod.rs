@@ -6,6 +6,7 @@
 
 mod attention;
 mod bitnet;
+mod chosen;
 mod fake_quant;
 mod gemm;
 mod matmul;
@@ -19,6 +20,7 @@ pub fn recipe() -> Vec<Rule> {
     let mut rules = Vec::new();
     rules.extend(bitnet::rules());
     rules.extend(replaceable::rules());
+    rules.extend(chosen::rules());
     rules.extend(matmul::rules());
     rules.extend(gemm::rules());
     rules.extend(attention::rules());

@@ -19,7 +19,7 @@ pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
         Err(Error::new(
             "the model can't be run",
             format!("tract panicked: {}", message(&*panic)),
-            "check the model with onnx.checker; if it is valid, report it to bitonnx",
+            "check that the inputs' values are in range (token ids within the vocabulary), and the model with onnx.checker",
         ))
     })
 }
