@@ -223,20 +223,20 @@ fn check_options(
         bit_linear(opset(model))?;
     }
     let Some(lrc) = &options.lrc else { return Ok(()) };
-    for (site, projection) in wanted.filter(|(site, _)| site.rule.effect() != Effect::Exact) {
-        let (n, k) = (projection.weight.n, projection.weight.k);
-        lrc.rank_for(n, k).map_err(|why| {
-            Error::new(
-                format!("the correction of node `{}` can't be made", site.name),
-                format!("{why}, the lesser side of its weight, {n} by {k}"),
-                format!(
-                    "give a rank that fits, --lrc-ratio, or leave it out: --exclude {:?}",
-                    regex::escape(&site.name)
-                ),
-            )
-        })?;
-    }
-    Ok(())
+    let corrected = wanted.filter(|(site, _)| site.rule.effect() != Effect::Exact);
+    let sides =
+        corrected.map(|(site, projection)| (site, projection.weight.n, projection.weight.k));
+    let Some((site, n, k)) = sides.min_by_key(|(_, n, k)| *n.min(k)) else { return Ok(()) };
+    lrc.rank_for(n, k).map(drop).map_err(|why| {
+        Error::new(
+            format!("the correction of node `{}` can't be made", site.name),
+            format!("{why}, the lesser side of its weight, {n} by {k}"),
+            format!(
+                "give a rank of at most {}, which every projection can have, or --lrc-ratio",
+                n.min(k)
+            ),
+        )
+    })
 }
 
 /// The conversion, if there is one, and the report's line.
