@@ -128,7 +128,9 @@ const REWRITE_HELP: &str = "\
 
 The same in a file, for --config (its filters come before those given here):
   granularity = \"channel\"        # tensor, channel
-  subln = \"none\"
+  subln = \"none\"                 # none, attention, output, all
+  lrc-rank = 8                   # or lrc-ratio = 0.1
+  lrc-init = \"svd\"               # svd, zeros
   external-data = \"auto\"         # auto, always, never
   allow-unmatched = false
   filters = [{ exclude = \".\" }, { include = 'layers\\.[0-3]\\..*mlp' }]";
