@@ -84,7 +84,9 @@ def picture(histories, path):
         blend.plot([lam for _, lam in history], color="grey", linestyle=":")
     loss.set(xlabel="step", ylabel="loss on the text", ylim=(2.2, 3.4))
     blend.set(ylabel="λ (dotted)", ylim=(0, 1.05))
-    loss.legend()
+    loss.set_zorder(blend.get_zorder() + 1)  # the legend over the dotted line
+    loss.patch.set_visible(False)
+    loss.legend(framealpha=1)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 
