@@ -346,6 +346,20 @@ mod faults {
     }
 
     #[test]
+    fn tensors_of_one_name_are_compared_in_order() {
+        let model = |second: &str| {
+            let text = format!(
+                "<ir_version: 8, opset_import: [\"\" : 17]>
+                 g (float x) => (float x) <float[1] w = {{1}}, float[1] w = {{{second}}}> {{ }}"
+            );
+            parse_model(&text).unwrap()
+        };
+        assert!(diff::models(&model("2"), &model("2")).is_empty());
+        let changed = diff::models(&model("2"), &model("3")).to_string();
+        assert_eq!(changed.lines().filter(|line| line.starts_with(['-', '+'])).count(), 2);
+    }
+
+    #[test]
     fn deep_nesting_is_refused() {
         let depth = 100_000;
         let types = format!("y = Op <a = {}> ()", "seq(".repeat(depth));

@@ -140,7 +140,9 @@ impl Search<'_> {
 
     fn matched(&self, view: &View, id: NodeId, site: &Site, decision: &Decision) -> Explanation {
         let mut converter = Converter::new(self.model, self.options);
-        let (_, entry) = carry_out(&mut converter, view.graph(), site, decision.clone());
+        let constants = Constants::new(view);
+        let constants = view.outer().is_none().then_some(&constants);
+        let (_, entry) = carry_out(&mut converter, view.graph(), constants, site, decision.clone());
         let outcome = match entry.action {
             _ if id != site.node => Outcome::Part,
             Action::BitLinear => Outcome::Converted,

@@ -32,7 +32,7 @@ pub use weight::Weight;
 
 use crate::{
     error::{Error, Result},
-    graph::{self, Patch},
+    graph::{self, Constants, Patch, View},
     proto::{self, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, opset},
     report::{Action, Entry, Report},
 };
@@ -40,7 +40,7 @@ use convert::{Converted, Converter, Parameter};
 use draft::entry as metadata;
 use parameters::Parameters;
 use policy::{Decision, decide};
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 use survey::{Site, survey};
 
 /// A rewritten model, and what was done to it.
@@ -157,11 +157,14 @@ fn carry_out_all(
     let total = graphs.iter().flatten().map(Site::stored_bytes).sum();
     let mut done = 0;
     let mut decisions = decisions.into_iter();
+    let view = View::of(model);
+    let constants = view.as_ref().map(Constants::new);
     for (graph, sites) in proto::graphs(model).into_iter().zip(graphs) {
         converter.store.begin_graph();
         let mut of_graph = Vec::new();
         for (site, decision) in sites.iter().zip(&mut decisions) {
-            let (converted, entry) = carry_out(converter, graph, site, decision);
+            let (converted, entry) =
+                carry_out(converter, graph, constants.as_ref(), site, decision);
             carried.entries.push(entry);
             match converted {
                 Some(converted) => {
@@ -243,6 +246,7 @@ fn check_options(
 fn carry_out(
     converter: &mut Converter,
     graph: &GraphProto,
+    constants: Option<&Constants>,
     site: &Site,
     decision: Decision,
 ) -> (Option<Converted>, Entry) {
@@ -250,7 +254,8 @@ fn carry_out(
     let converted = match (decision, &site.found) {
         (Decision::Convert(reason), Ok(projection)) => {
             entry.reason = reason;
-            converter.convert(graph, site, projection)
+            recalled(projection, constants)
+                .and_then(|projection| converter.convert(graph, site, &projection))
         }
         (Decision::Keep(reason) | Decision::Convert(reason), _) => Err(reason),
     };
@@ -264,6 +269,18 @@ fn carry_out(
             (None, entry)
         }
     }
+}
+
+/// The projection with its weight's data; `constants` are the main graph's, whose weights may be forgotten.
+fn recalled<'p>(
+    projection: &'p Projection,
+    constants: Option<&Constants>,
+) -> Result<Cow<'p, Projection>, String> {
+    let Some(constants) = constants else { return Ok(Cow::Borrowed(projection)) };
+    Ok(match projection.weight.recall(constants)? {
+        Cow::Borrowed(_) => Cow::Borrowed(projection),
+        Cow::Owned(weight) => Cow::Owned(Projection { weight, ..projection.clone() }),
+    })
 }
 
 /// What a conversion adds to the line of its projection.

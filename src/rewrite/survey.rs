@@ -96,6 +96,9 @@ fn survey_graph<'r>(
         };
     }
     assign_roles(view, &mut sites);
+    if view.outer().is_none() {
+        sites.iter_mut().filter_map(|s| s.found.as_mut().ok()).for_each(|p| p.weight.forget());
+    }
     found.push(sites);
     for (_, node) in view.nodes() {
         for graph in nested_graphs(node) {

@@ -2,17 +2,20 @@
 
 use super::rule::{Match, Reject};
 use crate::{
-    graph::NodeId,
+    graph::{Constants, NodeId},
     proto::{TensorProto, tensor_bytes, tensor_proto::DataType},
     quant::{self, Layout, Storage},
 };
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// A constant matrix with `n` rows (outputs) of `k` columns (inputs).
 #[derive(Debug, Clone)]
 pub struct Weight {
     /// The initializer that holds it, or the constant expression's value.
     pub name: String,
+    /// The value that the node reads.
+    pub value: String,
     /// Every initializer that it is made of.
     pub leaves: Vec<String>,
     /// Outputs.
@@ -23,7 +26,8 @@ pub struct Weight {
     pub layout: Layout,
     /// Their type.
     pub storage: Storage,
-    /// The data, little-endian.
+    /// The data, little-endian. Between survey and conversion computed ones are not held: see
+    /// [`Weight::forget`].
     pub data: Bytes,
     /// The type of the stored elements, as reports have it.
     pub dtype: String,
@@ -41,6 +45,25 @@ impl Weight {
             Storage::F16 => DataType::Float16,
             Storage::Bf16 => DataType::Bfloat16,
         }
+    }
+
+    /// Lets go of data that [`Weight::recall`] can compute again: those of all weights of a model in f32
+    /// may be more than fits into memory.
+    pub(super) fn forget(&mut self) {
+        if self.stored_as_is.is_none() {
+            self.data = Bytes::new();
+        }
+    }
+
+    /// The weight with its data; `constants` are those of its graph.
+    pub(super) fn recall(&self, constants: &Constants) -> Result<Cow<'_, Weight>, String> {
+        if !self.data.is_empty() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let matrix = constants.matrix(&self.value);
+        let matrix =
+            matrix.map_err(|e| format!("its weight `{}` can't be read: {e}", self.value))?;
+        Ok(Cow::Owned(Weight { data: matrix.bytes, ..self.clone() }))
     }
 
     /// The matrix for the quantiser.
@@ -82,6 +105,7 @@ impl Match<'_, '_> {
         let largest = leaves.iter().max_by_key(|leaf| tensor_bytes(leaf));
         Ok(Weight {
             name: largest.map_or(value, |leaf| leaf.name()).to_owned(),
+            value: value.to_owned(),
             dtype: largest.map_or(String::new(), |leaf| dtype(leaf)),
             stored_bytes: leaves.iter().map(|leaf| tensor_bytes(leaf) as u64).sum(),
             leaves: leaves.iter().map(|leaf| leaf.name().to_owned()).collect(),

@@ -155,14 +155,15 @@ fn node_lines(graph: &GraphProto) -> Vec<String> {
 
 /// The stored tensors that went or came, in columns.
 fn tensor_lines(before: &[TensorProto], after: &[TensorProto]) -> Vec<Line> {
-    let known: HashMap<&str, usize> =
-        before.iter().enumerate().map(|(index, tensor)| (tensor.name(), index)).collect();
+    let known: HashMap<(&str, usize), usize> =
+        occurrences(before).into_iter().enumerate().map(|(index, key)| (key, index)).collect();
     // Tensors that are the same have the same number.
     let numbers_before: Vec<usize> = (0..before.len()).collect();
     let numbers_after: Vec<usize> = after
         .iter()
+        .zip(occurrences(after))
         .enumerate()
-        .map(|(index, tensor)| match known.get(tensor.name()) {
+        .map(|(index, (tensor, key))| match known.get(&key) {
             Some(&same) if same_tensor(&before[same], tensor) => same,
             _ => before.len() + index,
         })
@@ -176,6 +177,18 @@ fn tensor_lines(before: &[TensorProto], after: &[TensorProto]) -> Vec<Line> {
         .collect();
     let widths = Widths::of(rows.iter().map(|(_, row)| row));
     rows.iter().map(|(mark, row)| Line { mark: *mark, text: row.text(widths) }).collect()
+}
+
+/// Each tensor's name, and how many before it have that name: in a broken model some may.
+fn occurrences(tensors: &[TensorProto]) -> Vec<(&str, usize)> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut found = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let count = counts.entry(tensor.name()).or_default();
+        found.push((tensor.name(), *count));
+        *count += 1;
+    }
+    found
 }
 
 /// Whether two tensors hold the same data, wherever their messages keep them.
