@@ -26,8 +26,7 @@ pub struct Weight {
     pub layout: Layout,
     /// Their type.
     pub storage: Storage,
-    /// The data, little-endian. Between survey and conversion computed ones are not held: see
-    /// [`Weight::forget`].
+    /// The data, little-endian. Empty between survey and conversion where they can be computed again.
     pub data: Bytes,
     /// The type of the stored elements, as reports have it.
     pub dtype: String,
