@@ -148,6 +148,16 @@ fn both_layouts_and_any_number_of_threads_give_the_same() {
 }
 
 #[test]
+fn large_numbers_do_not_overflow() {
+    let shape = (540, 520);
+    let mut data = vec![0f32; shape.0 * shape.1];
+    (data[7], data[600]) = (3e30, -1e30);
+    let correction = corrected(&data, shape, &nothing(shape.0, shape.1), 2);
+    assert!((correction.errors[0] - 1.0).abs() < 1e-6 && correction.errors[1] < 1e-3);
+    assert!(left(&data, shape, &correction) < 1e-3);
+}
+
+#[test]
 fn edges() {
     let zero = corrected(&[0.0; 12], (3, 4), &nothing(3, 4), 2);
     assert_eq!((zero.u, zero.v, zero.errors), (vec![0.0; 6], vec![0.0; 8], [0.0, 0.0]));

@@ -579,6 +579,20 @@ fn wrong_values_leave_open_plans_as_they_are() {
 }
 
 /// What a recipe computes is planned for shapes that are known.
+/// How many numbers are positive is known at run time only: what follows has an open shape.
+#[test]
+fn large_integers_are_whole_where_shapes_are_open() {
+    let text = "<ir_version: 8, opset_import: [\"\" : 17]>
+        g (float[n] x) => (float[m] y) <float big = {1099511627776}, float zero = {0}, int64[1] first = {0}>
+        {
+          p = Greater (x, zero) i = NonZero (p) j = Squeeze (i, first) v = Gather (x, j)
+          g = Mul (v, big) w = Cast <to = 7> (g) y = Cast <to = 1> (w)
+        }";
+    let y = run_one(parse_model(text).unwrap(), floats_array(&[4], &[0.5, -1.0, 3.0, 7.25]));
+    let expected = [0.5, 3.0, 7.25].map(|v| v * 1099511627776.0);
+    assert_eq!(floats(&y), expected);
+}
+
 #[test]
 fn what_cannot_be_left_open_is_planned_for_each_shape() {
     let text = r#"<ir_version: 8, opset_import: ["" : 17]>

@@ -1,9 +1,8 @@
 //! Files that commands read and write.
 
-use bitonnx::{Error, Result};
+use bitonnx::{Error, Result, proto};
 use std::{
     fs,
-    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -33,42 +32,13 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Writes a text: the file holds either what it held before or all of it. A link is followed. `what` is
-/// the file's part in the command, for errors.
+/// Writes a text: the file holds either what it held before or all of it. `what` is the file's part in the
+/// command, for errors.
 pub fn write_text(what: &str, text: &str, path: &Path) -> Result<()> {
-    let target = path.canonicalize().ok().filter(|_| path.is_symlink());
-    let target = target.as_deref().unwrap_or(path);
-    let written = match target.metadata() {
-        // A device or a pipe: nothing but a file may be replaced.
-        Ok(old) if !old.is_file() => fs::write(target, text),
-        old => replace(text, target, old.ok().map(|old| old.permissions())),
-    };
-    written.map_err(|e| {
-        Error::new(
-            format!("{what} can't be written to {}", path.display()),
-            e.to_string(),
-            "check that you may write there, and the free space",
-        )
+    proto::write_file(path, text.as_bytes()).map_err(|e| {
+        let what = format!("{what} can't be written to {}", path.display());
+        Error::new(what, e.why(), e.hint())
     })
-}
-
-/// The new file has the old one's permissions, or those of any new file.
-fn replace(text: &str, path: &Path, permissions: Option<fs::Permissions>) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".bitonnx-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder(path))?;
-    file.write_all(text.as_bytes())?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 /// The error with the file's name before it.

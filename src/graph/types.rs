@@ -1,7 +1,7 @@
 //! Element types of values, as far as the file tells them.
 
 use super::{View, operator};
-use crate::proto::{NodeProto, TensorProto, tensor_proto::DataType, type_proto};
+use crate::proto::{NodeProto, TensorProto, tensor_proto::DataType};
 
 /// Operators whose output is of the type of each of their inputs.
 const OF_EVERY_INPUT: &[&str] =
@@ -61,14 +61,7 @@ impl View<'_> {
         if let Some(stored) = self.initializer(value) {
             return DataType::try_from(TensorProto::data_type(stored)).ok();
         }
-        let view = self.scope(value)?;
-        let graph = view.graph();
-        let mut declared = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
-        let info = declared.find(|v| v.name() == value)?;
-        match info.r#type.as_ref()?.value.as_ref()? {
-            type_proto::Value::TensorType(tensor) => DataType::try_from(tensor.elem_type()).ok(),
-            _ => None,
-        }
+        DataType::try_from(self.declared(value)?.elem_type()).ok()
     }
 }
 

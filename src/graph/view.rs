@@ -1,6 +1,8 @@
 //! A read-only look at one graph: who makes a value, who reads it, what is stored.
 
-use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto, nested_graphs, type_proto};
+use crate::proto::{
+    GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, nested_graphs, type_proto,
+};
 use prost::Message as _;
 use std::{
     borrow::Cow,
@@ -33,6 +35,8 @@ pub struct View<'m> {
     outputs: HashSet<&'m str>,
     /// Bytes of the graph's encoding, once asked for.
     bytes: OnceLock<usize>,
+    /// The values that the graph declares to be tensors.
+    types: HashMap<&'m str, &'m type_proto::Tensor>,
 }
 
 impl<'m> View<'m> {
@@ -68,6 +72,13 @@ impl<'m> View<'m> {
             inputs: graph.input.iter().map(|v| v.name()).collect(),
             outputs: graph.output.iter().map(|v| v.name()).collect(),
             bytes: OnceLock::new(),
+            types: graph
+                .value_info
+                .iter()
+                .chain(&graph.input)
+                .chain(&graph.output)
+                .filter_map(typed)
+                .collect(),
         };
         for (id, node) in graph.node.iter().enumerate() {
             for output in node.output.iter().filter(|o| !o.is_empty()) {
@@ -169,15 +180,14 @@ impl<'m> View<'m> {
         self.is_output(value) || !self.uses(value).is_empty()
     }
 
+    /// The type that the file declares for a value, here or further out, if it is a tensor's.
+    pub fn declared(&self, value: &str) -> Option<&'m type_proto::Tensor> {
+        self.scope(value)?.types.get(value).copied()
+    }
+
     /// The rank of a value, where the file declares it.
     pub fn rank(&self, value: &str) -> Option<usize> {
-        let graph = self.graph;
-        let mut declared = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
-        let info = declared.find(|v| v.name() == value)?;
-        match info.r#type.as_ref()?.value.as_ref()? {
-            type_proto::Value::TensorType(tensor) => Some(tensor.shape.as_ref()?.dim.len()),
-            _ => None,
-        }
+        Some(self.declared(value)?.shape.as_ref()?.dim.len())
     }
 
     fn defines(&self, value: &str) -> bool {
@@ -188,6 +198,14 @@ impl<'m> View<'m> {
 
     fn scope_of_outer(&self, value: &str) -> Option<&'m View<'m>> {
         if self.defines(value) { None } else { self.outer }
+    }
+}
+
+/// A value's name and type, if it is a tensor.
+fn typed(value: &ValueInfoProto) -> Option<(&str, &type_proto::Tensor)> {
+    match value.r#type.as_ref()?.value.as_ref()? {
+        type_proto::Value::TensorType(tensor) => Some((value.name(), tensor)),
+        _ => None,
     }
 }
 

@@ -21,6 +21,7 @@ mod onnx {
 pub use onnx::*;
 pub(crate) use stand_in::stand_in;
 
+pub use replace::write_file;
 pub use save::{ExternalData, Saved, digest, is_data_of, save, save_sealed};
 pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes};
 pub use tensors::tensors_mut;

@@ -36,13 +36,26 @@ pub(super) fn replace<T>(
         File::open(folder)?.sync_all()?;
         Ok(result)
     };
-    attempt().map_err(|e| {
-        Error::new(
-            format!("{} can't be written", path.display()),
-            e.to_string(),
-            "check that the folder exists, that you may write there, and the free space",
-        )
-    })
+    attempt().map_err(|e| unwritable(path, &e))
+}
+
+/// Writes a file: it holds either what it held before or all of `content`. A link is followed, and what is
+/// no regular file, a pipe or a device, is written to: only files may be replaced.
+pub fn write_file(path: &Path, content: &[u8]) -> Result<()> {
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return std::fs::write(path, content).map_err(|e| unwritable(path, &e));
+    }
+    let target = path.canonicalize().ok().filter(|_| path.is_symlink());
+    let target = target.as_deref().unwrap_or(path);
+    replace(target, content.len() as u64, |file| file.write_all(content), |()| target.to_owned())
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Error {
+    Error::new(
+        format!("{} can't be written", path.display()),
+        error.to_string(),
+        "check that the folder exists, that you may write there, and the free space",
+    )
 }
 
 /// A file being written, as open to others as any new file.

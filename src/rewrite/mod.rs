@@ -124,7 +124,7 @@ pub fn rewrite_unsealed(
         carry_out_all(&mut converter, &model, &graphs, decisions, progress);
     warnings.extend(untrained_norms(&entries, options));
     warnings.extend(uncorrected(&entries, options));
-    warnings.extend(newly_rounded(rounded));
+    warnings.extend(newly_rounded(rounded, entries.len()));
     let report =
         Report { model: String::new(), options: made_with, projections: entries, warnings };
     if patches.iter().all(Vec::is_empty) {
@@ -184,11 +184,11 @@ fn carry_out_all(
 }
 
 /// A warning where weights were ternary, but nothing rounded their activations.
-fn newly_rounded(count: usize) -> Option<String> {
+fn newly_rounded(count: usize, of: usize) -> Option<String> {
     (count > 0).then(|| {
         format!(
-            "{count} projections have ternary weights and float activations: a BitLinear rounds its activations \
-             to int8, which they were not trained for"
+            "activations that were float beside ternary weights are rounded to int8 now, which the model was \
+             not trained for ({count} of {of} projections)"
         )
     })
 }
@@ -325,7 +325,8 @@ fn uncorrected(entries: &[Entry], options: &Options) -> Option<String> {
     let count = converted.filter(|e| e.lrc_rank.is_none()).count();
     (count > 0 && options.lrc.is_some()).then(|| {
         format!(
-            "{count} projections were trained ternary: they are exact as they are, and get no correction"
+            "no correction for what was trained ternary, and is exact as it is ({count} of {})",
+            entries.len()
         )
     })
 }

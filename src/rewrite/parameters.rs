@@ -8,6 +8,7 @@ use super::{
     convert::Parameter,
     names::Names,
     options::{Filter, Options, verb},
+    weight::storage,
 };
 use crate::{
     error::{Error, Result},
@@ -16,6 +17,7 @@ use crate::{
         self, GraphProto, ModelProto, NodeProto, TensorProto, element_count, nested_graphs,
         raw_bytes, tensor_proto::DataType,
     },
+    quant::{Layout, Matrix},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -304,26 +306,22 @@ fn identity(node: &str, initializer: &str, value: &str) -> NodeProto {
 /// Whether a table holds the cosines or sines of rotary position embeddings: its first row is of position
 /// 0, all ones or all zeros, and no number is beyond 1, which some reach.
 fn is_rotation(table: &TensorProto) -> bool {
-    let [_, width] = table.dims[..] else { return false };
-    let (Some(bytes), Ok(width)) = (raw_bytes(table), usize::try_from(width)) else { return false };
-    let number: fn(&[u8]) -> f64 = match DataType::try_from(table.data_type()) {
-        Ok(DataType::Float) => |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into(),
-        Ok(DataType::Float16) => |b| half::f16::from_le_bytes([b[0], b[1]]).into(),
-        Ok(DataType::Bfloat16) => |b| half::bf16::from_le_bytes([b[0], b[1]]).into(),
-        _ => return false,
-    };
-    let size = if table.data_type() == DataType::Float as i32 { 4 } else { 2 };
-    let mut numbers = bytes.chunks_exact(size).map(number);
-    let Some(first) = numbers.next().filter(|first| [0.0, 1.0].contains(first)) else {
+    let [rows, width] = table.dims[..] else { return false };
+    let (Ok(rows), Ok(width)) = (usize::try_from(rows), usize::try_from(width)) else {
         return false;
     };
-    let mut largest = first;
-    numbers.by_ref().take(width.saturating_sub(1)).all(|x| x == first)
-        && numbers.all(|x| {
-            largest = largest.max(x.abs());
-            x.abs() <= 1.0
-        })
-        && largest > 0.99
+    let storage = DataType::try_from(table.data_type()).ok().and_then(storage);
+    let Some((storage, bytes)) = storage.zip(raw_bytes(table)) else { return false };
+    let Ok(table) = Matrix::new(&bytes, storage, Layout::OutIn, rows, width) else { return false };
+    if rows == 0 || width == 0 {
+        return false;
+    }
+    let first = table.get(0, 0);
+    let all = || (0..rows).flat_map(|row| (0..width).map(move |column| (row, column)));
+    let mut magnitudes = all().map(|(row, column)| table.get(row, column).abs());
+    (first == 0.0 || first == 1.0)
+        && (0..width).all(|column| table.get(0, column) == first)
+        && magnitudes.try_fold(0.0, |most, x| (x <= 1.0).then_some(x.max(most))) > Some(0.99)
 }
 
 /// Whether a tensor can be trained: a scalar is a constant of the arithmetic.

@@ -97,12 +97,25 @@ fn survey_graph<'r>(
     }
     assign_roles(view, &mut sites);
     if view.outer().is_none() {
-        sites.iter_mut().filter_map(|s| s.found.as_mut().ok()).for_each(|p| p.weight.forget());
+        forget_most(&mut sites);
     }
     found.push(sites);
     for (_, node) in view.nodes() {
         for graph in nested_graphs(node) {
             survey_graph(&View::nested(graph, view), recipe, &tables, found);
+        }
+    }
+}
+
+/// Bytes of computed weights that are held until they are converted: what is beyond is computed twice.
+const HELD: usize = 1 << 30;
+
+fn forget_most(sites: &mut [Site]) {
+    let mut held = 0;
+    for weight in sites.iter_mut().filter_map(|s| s.found.as_mut().ok()).map(|p| &mut p.weight) {
+        held += if weight.stored_as_is.is_none() { weight.data.len() } else { 0 };
+        if held > HELD {
+            weight.forget();
         }
     }
 }

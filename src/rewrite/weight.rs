@@ -112,18 +112,20 @@ impl Match<'_, '_> {
             n,
             k,
             layout,
-            storage: storage(matrix.dtype),
+            storage: storage(matrix.dtype)
+                .ok_or_else(|| refuse("has elements that are no floats".into()))?,
             data: matrix.bytes,
         })
     }
 }
 
-/// How the quantiser calls the type of a constant float matrix.
-fn storage(dtype: DataType) -> Storage {
+/// How the quantiser calls an element type, if it reads it.
+pub(super) fn storage(dtype: DataType) -> Option<Storage> {
     match dtype {
-        DataType::Float16 => Storage::F16,
-        DataType::Bfloat16 => Storage::Bf16,
-        _ => Storage::F32,
+        DataType::Float => Some(Storage::F32),
+        DataType::Float16 => Some(Storage::F16),
+        DataType::Bfloat16 => Some(Storage::Bf16),
+        _ => None,
     }
 }
 

@@ -11,9 +11,8 @@
 use crate::{
     graph::{View, operator},
     proto::{
-        NodeProto, ValueInfoProto,
+        NodeProto,
         tensor_shape_proto::{Dimension, dimension},
-        type_proto,
     },
     quant::Layout,
     rewrite::{Effect, Match, Projection, Reject, Rule, RuleBuilder},
@@ -169,21 +168,10 @@ fn sums_rows(m: &Match, node: &NodeProto) -> bool {
 
 /// The shape that the file declares for a value.
 fn declared<'m>(view: &View<'m>, value: &str) -> Option<Vec<Dim<'m>>> {
-    let graph = view.scope(value).map_or(view.graph(), View::graph);
     if let Some(stored) = view.initializer(value) {
         return Some(stored.dims.iter().copied().map(Dim::Size).collect());
     }
-    let mut declared = graph.input.iter().chain(&graph.value_info).chain(&graph.output);
-    shape(declared.find(|v| v.name() == value)?)
-}
-
-fn shape(value: &ValueInfoProto) -> Option<Vec<Dim<'_>>> {
-    match value.r#type.as_ref()?.value.as_ref()? {
-        type_proto::Value::TensorType(tensor) => {
-            Some(tensor.shape.as_ref()?.dim.iter().map(dim).collect())
-        }
-        _ => None,
-    }
+    Some(view.declared(value)?.shape.as_ref()?.dim.iter().map(dim).collect())
 }
 
 fn dim(dim: &Dimension) -> Dim<'_> {

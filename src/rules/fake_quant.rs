@@ -230,7 +230,7 @@ fn straight_through<'m>(view: &View<'m>, add: &'m NodeProto) -> Option<&'m str> 
 /// What may be `x` in `round(x·f)`, the likelier first: what is multiplied or divided, then what that is
 /// made of in the same way, for `round(x·127/g)` and `round(x/g·127)`.
 fn bases<'m>(view: &View<'m>, constants: &Constants, round: NodeId) -> Vec<&'m str> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
     let mut next: Vec<&str> = view.node(round).input.iter().take(1).map(String::as_str).collect();
     for _ in 0..CHAIN {
         let nodes = next.iter().filter_map(|v| view.producer(v)).map(|id| view.node(id));
@@ -243,7 +243,8 @@ fn bases<'m>(view: &View<'m>, constants: &Constants, round: NodeId) -> Vec<&'m s
             };
             inputs(node).into_iter().take(count).map(move |value| (value, scaled))
         });
-        let steps: Vec<_> = steps.filter(|(value, _)| !constants.is_constant(value)).collect();
+        let varies = steps.filter(|(value, _)| !constants.is_constant(value));
+        let steps: Vec<_> = varies.filter(|step| seen.insert(*step)).collect();
         found.extend(steps.iter().filter(|(_, scaled)| *scaled).map(|(value, _)| *value));
         next = steps.into_iter().map(|(value, _)| value).collect();
     }

@@ -42,7 +42,8 @@ pub(super) fn norm(
     let data_type = model.outlet_fact(value)?.datum_type;
     let source = match model.outlet_fact(wide)?.datum_type {
         same if same == data_type => wide,
-        _ => search.before_cast(wide)?,
+        DatumType::F32 => search.before_cast(wide)?,
+        _ => return Ok(None),
     };
     rule_if!(model.outlet_fact(source)?.datum_type == data_type);
     let norm = Norm { eps: eps.to_bits(), gain: gain.into_arc_tensor() };
