@@ -1,20 +1,13 @@
 //! Finds the root mean square normalisation that a value comes from, in tract's graph.
 //!
 //! ```text
-//!          ┌─ MeanOfSquares ─ Add(eps) ─ Sqrt ─┐
-//! source ──┴──────────────────────────────── Div ─ Mul(gain) ─ value
+//! source ─ RmsNorm(eps) ─ Mul(gain) ─ value
 //! ```
 //!
-//! tract itself makes one `RmsNorm` of all but the gain where a `Reciprocal` and a `Mul` stand for the `Div`.
-//! In 16 bits there are `Cast`s to f32 before and back before the gain.
+//! tract itself makes an `RmsNorm` of all but the gain, in whatever operators it is spelled. In 16 bits there
+//! are `Cast`s to f32 before it and back before the gain.
 
-use tract_core::ops::{
-    binary::{BinMiniOp, TypedBinOp},
-    cast::Cast,
-    element_wise::{ElementWiseMiniOp, ElementWiseOp},
-    math,
-    nn::{Reduce, Reducer, RmsNorm},
-};
+use tract_core::ops::{binary::TypedBinOp, cast::Cast, math, nn::RmsNorm};
 use tract_hir::internal::*;
 
 /// A normalisation along the last axis, `k` long.
@@ -37,12 +30,12 @@ pub(super) fn norm(
         Some(found) => found,
         None => (value, tensor1(&vec![1f32; k])),
     };
-    let unit = search.before_cast(unit)?;
+    let unit = search.before_cast(unit);
     rule_if_some!((wide, eps) = search.unit(unit)?);
     let data_type = model.outlet_fact(value)?.datum_type;
     let source = match model.outlet_fact(wide)?.datum_type {
         same if same == data_type => wide,
-        DatumType::F32 => search.before_cast(wide)?,
+        DatumType::F32 => search.before_cast(wide),
         _ => return Ok(None),
     };
     rule_if!(model.outlet_fact(source)?.datum_type == data_type);
@@ -60,19 +53,15 @@ impl<'m> Search<'m> {
         node.op_as::<O>().map(|op| (op, &node.inputs[..]))
     }
 
-    /// The operands of a node with this operator of two.
-    fn operands<M: BinMiniOp>(&self, value: OutletId) -> Option<[OutletId; 2]> {
-        let (op, inputs) = self.op::<TypedBinOp>(value)?;
-        if op.0.is::<M>() { inputs.try_into().ok() } else { None }
+    fn before_cast(&self, value: OutletId) -> OutletId {
+        self.op::<Cast>(value).and_then(|(_, inputs)| inputs.first().copied()).unwrap_or(value)
     }
 
-    /// The operands of a node with this operator of two, the constant one's value last.
-    fn with_constant<M: BinMiniOp>(
-        &self,
-        value: OutletId,
-    ) -> TractResult<Option<(OutletId, Arc<Tensor>)>> {
-        rule_if_some!([a, b] = self.operands::<M>(value));
-        for (other, constant) in [(a, b), (b, a)] {
+    /// What is multiplied with a constant, and the constant.
+    fn product(&self, value: OutletId) -> TractResult<Option<(OutletId, Arc<Tensor>)>> {
+        rule_if_some!((op, inputs) = self.op::<TypedBinOp>(value));
+        rule_if!(op.0.is::<math::Mul>());
+        for (other, constant) in [(inputs[0], inputs[1]), (inputs[1], inputs[0])] {
             if let Some(constant) = &self.model.outlet_fact(constant)?.konst {
                 return Ok(Some((other, constant.clone())));
             }
@@ -80,19 +69,9 @@ impl<'m> Search<'m> {
         Ok(None)
     }
 
-    /// The operand of a node with this operator of one.
-    fn operand<M: ElementWiseMiniOp>(&self, value: OutletId) -> Option<OutletId> {
-        let (op, inputs) = self.op::<ElementWiseOp>(value)?;
-        if op.0.is::<M>() { inputs.first().copied() } else { None }
-    }
-
-    fn before_cast(&self, value: OutletId) -> TractResult<OutletId> {
-        Ok(self.op::<Cast>(value).and_then(|(_, inputs)| inputs.first().copied()).unwrap_or(value))
-    }
-
     /// What is multiplied with a gain along the last axis, and the gain in f32.
     fn gain(&self, value: OutletId, k: usize) -> TractResult<Option<(OutletId, Tensor)>> {
-        rule_if_some!((unit, gain) = self.with_constant::<math::Mul>(value)?);
+        rule_if_some!((unit, gain) = self.product(value)?);
         let along_last = gain.len() == k && gain.shape().last() == Some(&k);
         rule_if!(along_last && gain.rank() <= self.model.outlet_fact(value)?.rank());
         let gain = gain.cast_to::<f32>()?.into_owned().into_shape(&[k])?;
@@ -102,17 +81,8 @@ impl<'m> Search<'m> {
     /// What is divided by its root mean square along the last axis, and what is added under the root.
     fn unit(&self, value: OutletId) -> TractResult<Option<(OutletId, f32)>> {
         let last = self.model.outlet_fact(value)?.rank().checked_sub(1);
-        if let Some((op, inputs)) = self.op::<RmsNorm>(value) {
-            rule_if!(Some(op.axis) == last);
-            return Ok(Some((inputs[0], op.eps.cast_to_scalar()?)));
-        }
-        rule_if_some!([x, root] = self.operands::<math::Div>(value));
-        rule_if_some!(moved = self.operand::<math::Sqrt>(root));
-        rule_if_some!((mean, eps) = self.with_constant::<math::Add>(moved)?);
-        rule_if_some!((reduce, inputs) = self.op::<Reduce>(mean));
-        rule_if!(reduce.reducer == Reducer::MeanOfSquares && inputs[0] == x);
-        rule_if!(reduce.axes.len() == 1 && reduce.axes.first().copied() == last);
-        rule_if!(eps.len() == 1 && eps.datum_type() == f32::datum_type());
-        Ok(Some((x, eps.cast_to_scalar()?)))
+        rule_if_some!((op, inputs) = self.op::<RmsNorm>(value));
+        rule_if!(Some(op.axis) == last);
+        Ok(Some((inputs[0], op.eps.cast_to_scalar()?)))
     }
 }
