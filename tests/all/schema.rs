@@ -1,6 +1,6 @@
 //! The generated types in `src/proto/` are those of `proto/onnx-ml.proto`.
 //!
-//! `BITONNX_BLESS=1 cargo test --test schema` writes them anew after a change of the schema.
+//! `BITONNX_BLESS=1 cargo test schema::` writes them anew after a change of the schema.
 
 use prost::Message as _;
 use std::{fmt::Write as _, fs, path::Path};

@@ -1,29 +1,12 @@
 //! What each rule does to a small graph, refusals included: `tests/graphs/*.onnxtxt` in, a snapshot
 //! out. What it computes is measured in `rules/effects.rs`, the language of rules in `rules/language.rs`.
 
-macro_rules! assert_snapshot {
-    ($name:expr, $text:expr, $($setting:ident => $value:expr),*) => {
-        insta::with_settings!({
-            snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
-            prepend_module_to_snapshot => false,
-            omit_expression => true,
-            $($setting => $value),*
-        }, {
-            insta::assert_snapshot!($name, $text);
-        });
-    };
-}
-
 #[cfg(feature = "runtime")]
-#[path = "rules/effects.rs"]
 mod effects;
-#[path = "rules/graphs.rs"]
-mod graphs;
-#[path = "rules/language.rs"]
 mod language;
-#[path = "rules/patterns.rs"]
 mod patterns;
 
+use crate::graphs::{Small, every_graph, nodes_named};
 use bitonnx::{
     proto::ModelProto,
     report::{Action, Report},
@@ -31,7 +14,6 @@ use bitonnx::{
     rules::recipe,
     text,
 };
-use graphs::{Small, every_graph, nodes_named};
 use std::fmt::Write as _;
 
 #[test]
@@ -104,7 +86,7 @@ fn definition_of_bit_linear() {
     for opset in [11, 14, 17, 23] {
         let function = bitonnx::rewrite::bit_linear(opset).unwrap();
         let text = text::print::function(&function, text::Style::SHORT);
-        assert_snapshot!(format!("definition@opset{opset}"), text,);
+        assert_snapshot!(format!("definition@opset{opset}"), text);
     }
     assert!(bitonnx::rewrite::bit_linear(10).is_err());
 }

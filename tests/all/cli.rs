@@ -118,16 +118,6 @@ impl Ran {
     }
 }
 
-macro_rules! assert_snapshot {
-    ($name:literal, $text:expr) => {
-        let mut settings = insta::Settings::clone_current();
-        settings.set_snapshot_path("../snapshots");
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        settings.bind(|| insta::assert_snapshot!(concat!("cli@", $name), $text));
-    };
-}
-
 const FIELDS: [&str; 19] = [
     "node",
     "op",
@@ -170,14 +160,14 @@ fn assert_report(report: &Value, model: &str) {
 #[test]
 fn inspect_lists_projections() {
     let place = Place::with("bert-ts14");
-    assert_snapshot!("inspect", place.run(&["inspect", "model.onnx"]).text());
+    assert_snapshot!("cli@inspect", place.run(&["inspect", "model.onnx"]).text());
     assert_report(&place.json(&["inspect", "model.onnx"]), "model.onnx");
 }
 
 #[test]
 fn inspect_says_more_when_asked() {
     let place = Place::with("llama-dyn18-slim");
-    assert_snapshot!("inspect_verbose", place.run(&["inspect", "model.onnx", "-v"]).text());
+    assert_snapshot!("cli@inspect_verbose", place.run(&["inspect", "model.onnx", "-v"]).text());
 }
 
 #[test]
@@ -185,7 +175,7 @@ fn rewrite_writes_beside_the_model_and_sums_up() {
     let place = Place::with("bert-ts14");
     let before = place.files();
     let ran = place.run(&["rewrite", "model.onnx"]);
-    assert_snapshot!("rewrite", ran.text());
+    assert_snapshot!("cli@rewrite", ran.text());
     let after = place.files();
     assert_eq!(after.keys().collect::<Vec<_>>(), ["model.bit.onnx", "model.onnx"]);
     assert_eq!(after["model.onnx"], before["model.onnx"]);
@@ -459,7 +449,7 @@ fn a_filter_must_match_something() {
     let args = ["rewrite", "model.onnx", "--exclude", "nowhere"];
     let ran = place.run(&args);
     ran.assert_error(1, &["model.onnx", "nowhere", "--allow-unmatched"]);
-    assert_snapshot!("error_unmatched", ran.text());
+    assert_snapshot!("cli@error_unmatched", ran.text());
     let ran = place.run(&[&args[..], &["--allow-unmatched"]].concat());
     ran.assert_done();
     assert!(ran.stderr.contains("warning: --exclude \"nowhere\""), "{}", ran.stderr);
@@ -496,7 +486,7 @@ fn a_file_of_options_that_has_others_is_refused() {
     };
     let ran = run("granularity = 'tensor'\ngranularty = 'channel'\n");
     ran.assert_error(1, &["bitonnx.toml", "line 2", "granularty"]);
-    assert_snapshot!("error_config", ran.text());
+    assert_snapshot!("cli@error_config", ran.text());
     run("granularity = 'row'\n").assert_error(1, &["row", "channel"]);
     run("filters = [{ include = '(' }]\n").assert_error(1, &["(", "unclosed"]);
     run("filters = [{ exclud = 'x' }]\n").assert_error(1, &["exclud"]);
@@ -539,11 +529,11 @@ fn files_that_are_no_models_are_errors() {
         }
         place.run(&["explain", file, "x"]).assert_error(1, &[file]);
     }
-    assert_snapshot!("error_missing", place.run(&["inspect", "missing.onnx"]).text());
-    assert_snapshot!("error_empty", place.run(&["inspect", "empty.onnx"]).text());
-    assert_snapshot!("error_truncated", place.run(&["inspect", "truncated.onnx"]).text());
-    assert_snapshot!("error_page", place.run(&["inspect", "page.onnx"]).text());
-    assert_snapshot!("error_pointer", place.run(&["inspect", "pointer.onnx"]).text());
+    assert_snapshot!("cli@error_missing", place.run(&["inspect", "missing.onnx"]).text());
+    assert_snapshot!("cli@error_empty", place.run(&["inspect", "empty.onnx"]).text());
+    assert_snapshot!("cli@error_truncated", place.run(&["inspect", "truncated.onnx"]).text());
+    assert_snapshot!("cli@error_page", place.run(&["inspect", "page.onnx"]).text());
+    assert_snapshot!("cli@error_pointer", place.run(&["inspect", "pointer.onnx"]).text());
     for length in (1..whole.len()).step_by(whole.len() / 23) {
         place.write("truncated.onnx", &whole[..length]);
         place.run(&["rewrite", "truncated.onnx"]).assert_error(1, &["truncated.onnx"]);
@@ -651,7 +641,7 @@ fn explain_names_the_rule() {
     let node = inspected["projections"][0]["node"].as_str().unwrap();
     let ran = place.run(&["explain", "model.onnx", node]);
     ran.assert_done();
-    assert_snapshot!("explain_match", ran.text());
+    assert_snapshot!("cli@explain_match", ran.text());
     let json = place.json(&["explain", "model.onnx", node]);
     let explanation = &json["explanations"][0];
     assert_eq!(explanation["outcome"], "converted");
@@ -665,7 +655,7 @@ fn explain_names_the_nearest_rule_and_what_stopped_it() {
     let scores = "/encoder/layer.0/attention/self/MatMul";
     let ran = place.run(&["explain", "model.onnx", scores]);
     ran.assert_done();
-    assert_snapshot!("explain_miss", ran.text());
+    assert_snapshot!("cli@explain_miss", ran.text());
     let json = place.json(&["explain", "model.onnx", scores]);
     assert_eq!(json["explanations"][0]["outcome"], "missed");
 }
@@ -677,7 +667,7 @@ fn explain_says_why_a_rule_refuses() {
     let node = inspected["projections"][0]["node"].as_str().unwrap();
     let ran = place.run(&["explain", "model.onnx", node]);
     ran.assert_done();
-    assert_snapshot!("explain_refusal", ran.text());
+    assert_snapshot!("cli@explain_refusal", ran.text());
 }
 
 #[test]
@@ -687,7 +677,7 @@ fn explain_suggests_names() {
     ran.assert_error(1, &["/encoder/layer.1/attention/self/query/MatMul"]);
     let ran = place.run(&["explain", "model.onnx", "/encoder/layer.1/attention/self/qeury/MatMul"]);
     ran.assert_error(1, &["/encoder/layer.1/attention/self/query/MatMul"]);
-    assert_snapshot!("error_node", ran.text());
+    assert_snapshot!("cli@error_node", ran.text());
 }
 
 #[test]
@@ -836,7 +826,10 @@ mod run {
         let place = Place::with("bert-ts14");
         let ran = place.run(&["run", "model.onnx", "--random", "--dim", "seq=4"]);
         ran.assert_error(1, &["`batch`", "--dim 'batch=1'"]);
-        assert_snapshot!("error_dimensions", place.run(&["run", "model.onnx", "--random"]).text());
+        assert_snapshot!(
+            "cli@error_dimensions",
+            place.run(&["run", "model.onnx", "--random"]).text()
+        );
         let args = [
             "run",
             "model.onnx",
@@ -856,7 +849,7 @@ mod run {
         let place = Place::with("bert-ts14");
         let ran = place.run(&["run", "model.onnx"]);
         ran.assert_error(2, &["--input FILE.npz", "--random", "--dim 'batch=1' --dim 'seq=16'"]);
-        assert_snapshot!("error_inputs", ran.text());
+        assert_snapshot!("cli@error_inputs", ran.text());
         place.write_model(
             "made.onnx",
             "g () => (float[2] y) { y = Constant <value_floats = [1.0, 2.0]> () }",

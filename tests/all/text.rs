@@ -325,7 +325,7 @@ mod faults {
         let models = ["<version: 8> g () => () {}", "<opset_import: [\"\" 8]> g () => () {}"];
         let models = models.iter().map(|text| parse_model(text).unwrap_err().to_string());
         let all: Vec<String> = shown.into_iter().chain(graphs).chain(models).collect();
-        snapshot("text_errors", &all.join("\n\n"));
+        assert_snapshot!("text_errors", &all.join("\n\n"));
     }
 
     #[test]
@@ -466,8 +466,8 @@ mod writing {
     #[test]
     fn full_and_short() {
         let model = everything();
-        snapshot("text_full", &print::model(&model, Style::Full));
-        snapshot("text_short", &print::model(&model, Style::SHORT));
+        assert_snapshot!("text_full", &print::model(&model, Style::Full));
+        assert_snapshot!("text_short", &print::model(&model, Style::SHORT));
     }
 
     #[test]
@@ -578,8 +578,8 @@ mod differences {
     fn a_rewrite_reads_from_its_diff_alone() {
         let [before, after] = [BEFORE, AFTER].map(|text| parse_model(text).unwrap());
         let diff = diff::models(&before, &after);
-        snapshot("text_diff", &diff.to_string());
-        snapshot("text_diff_folded", &diff.folded(2).to_string());
+        assert_snapshot!("text_diff", &diff.to_string());
+        assert_snapshot!("text_diff_folded", &diff.folded(2).to_string());
     }
 
     #[test]
@@ -967,14 +967,6 @@ fn fixtures() -> Vec<PathBuf> {
     paths.sort();
     assert!(paths.len() > 20);
     paths
-}
-
-fn snapshot(name: &str, text: &str) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
 /// The model without what the syntax has no place for, and with all else as the parser gives it.

@@ -1,5 +1,4 @@
 //! numpy's `.npz` files: what numpy writes is read, what is written numpy reads.
-#![cfg(feature = "runtime")]
 
 use bitonnx::npz::{self, Array};
 use half::f16;

@@ -1,6 +1,6 @@
 //! Running models with tract: whole exports against their reference outputs, and the operators.
-#![cfg(feature = "runtime")]
 
+use crate::graphs;
 use bitonnx::{
     npz::{self, Array},
     proto::{self, ModelProto, TensorProto, tensor_proto::DataType},
@@ -15,10 +15,6 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-
-#[path = "rules/graphs.rs"]
-#[allow(dead_code, reason = "shared with the tests of the rules")]
-mod graphs;
 
 type Arrays = BTreeMap<String, Array>;
 

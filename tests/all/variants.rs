@@ -1,10 +1,7 @@
 //! SubLN, low-rank corrections and the QAT variant: what each does to a small graph and to a real export,
 //! as snapshots; and the way from a QAT file back.
 
-#[path = "rules/graphs.rs"]
-#[allow(dead_code, reason = "shared with the tests of the rules")]
-mod graphs;
-
+use crate::graphs;
 use bitonnx::{
     proto::{self, ModelProto},
     report::{Action, Report},
@@ -132,18 +129,6 @@ fn manifest(manifest: &Manifest) -> String {
     text
 }
 
-macro_rules! assert_told {
-    ($name:expr, $text:expr) => {
-        insta::with_settings!({
-            snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
-            prepend_module_to_snapshot => false,
-            omit_expression => true,
-        }, {
-            insta::assert_snapshot!($name, $text);
-        });
-    };
-}
-
 #[test]
 fn placements_on_a_small_block() {
     let source = small("block");
@@ -153,7 +138,10 @@ fn placements_on_a_small_block() {
         ("output", Placement::Output),
         ("all", Placement::All),
     ] {
-        assert_told!(format!("subln@{name}"), told(&source, &made(&source, &placed(placement))));
+        assert_snapshot!(
+            format!("subln@{name}"),
+            told(&source, &made(&source, &placed(placement)))
+        );
     }
 }
 
@@ -161,7 +149,7 @@ fn placements_on_a_small_block() {
 fn placements_on_other_patterns() {
     for name in ["plain", "half", "new_norm"] {
         let source = small(name);
-        assert_told!(
+        assert_snapshot!(
             format!("subln@all_{name}"),
             told(&source, &made(&source, &placed(Placement::All)))
         );
@@ -174,7 +162,7 @@ fn norms_of_a_models_own_get_no_second_one() {
     for name in ["modernbert-dyn18", "bitllama-subln-dyn18"] {
         let source = fixture(name);
         let made = made(&source, &placed(Placement::All));
-        assert_told!(format!("subln@own_{name}"), projections(&made.report));
+        assert_snapshot!(format!("subln@own_{name}"), projections(&made.report));
     }
 }
 
@@ -193,9 +181,9 @@ fn what_was_trained_ternary_gets_norms_by_hand_only() {
 fn corrections() {
     let source = small("plain");
     let svd = corrected(2, LowRankInit::Svd);
-    assert_told!("lrc@svd", told(&source, &made(&source, &svd)));
+    assert_snapshot!("lrc@svd", told(&source, &made(&source, &svd)));
     let zeros = Options { subln: Some(Placement::Output), ..corrected(1, LowRankInit::Zeros) };
-    assert_told!("lrc@zeros", told(&source, &made(&source, &zeros)));
+    assert_snapshot!("lrc@zeros", told(&source, &made(&source, &zeros)));
 }
 
 #[test]
@@ -236,7 +224,7 @@ fn qat_on_small_graphs() {
         let source = small(name);
         let made = made(&source, &options);
         let text = told(&source, &made) + "\n" + &manifest(made.manifest.as_ref().unwrap());
-        assert_told!(format!("qat@{name}"), text);
+        assert_snapshot!(format!("qat@{name}"), text);
     }
 }
 
@@ -244,8 +232,8 @@ fn qat_on_small_graphs() {
 fn variants_of_a_real_export() {
     let source = fixture("bert-ts14");
     let inference = Options { subln: Some(Placement::Output), ..corrected(4, LowRankInit::Svd) };
-    assert_told!("subln@bert-ts14", told(&source, &made(&source, &inference)));
-    assert_told!("qat@bert-ts14", told(&source, &made(&source, &trained(inference))));
+    assert_snapshot!("subln@bert-ts14", told(&source, &made(&source, &inference)));
+    assert_snapshot!("qat@bert-ts14", told(&source, &made(&source, &trained(inference))));
 }
 
 /// Takes every projection, whatever its role.
