@@ -30,6 +30,7 @@ pub mod graph;
 pub mod kernels;
 #[cfg(feature = "runtime")]
 pub mod npz;
+pub mod pattern;
 pub mod proto;
 pub mod quant;
 pub mod report;

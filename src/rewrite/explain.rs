@@ -4,7 +4,6 @@ use super::{
     carry_out,
     convert::Converter,
     options::Options,
-    pattern::label,
     policy::{Decision, decide},
     rule::Rule,
     settle,
@@ -13,6 +12,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     graph::{self, Constants, NodeId, View, nested_graphs, operator},
+    pattern::label,
     proto::{self, ModelProto, NodeProto, opset},
     report::{Action, Entry},
     text,

@@ -4,7 +4,6 @@
 //! `convert` makes the nodes that replace them; this module puts the parts together. Nothing here
 //! knows a rule by name.
 
-mod attribute;
 mod convert;
 mod draft;
 mod explain;
@@ -13,7 +12,6 @@ mod lrc;
 mod names;
 mod options;
 mod parameters;
-mod pattern;
 mod policy;
 mod qat;
 mod rule;
@@ -26,7 +24,6 @@ pub use explain::{Explanation, Outcome, RuleText, explain};
 pub use function::{BIT_LINEAR, DOMAIN, DOMAIN_VERSION, bit_linear};
 pub use options::{Filter, Granularity, LowRank, LowRankInit, Options, Placement, Rank};
 pub use parameters::{Manifest, ManifestEntry, Preset, Trainable, can_train};
-pub use pattern::{Bindings, Miss, Pattern, label};
 pub use rule::{Effect, Match, NoMatch, Projection, Reject, Rule, RuleBuilder};
 pub use weight::Weight;
 

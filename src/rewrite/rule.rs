@@ -2,11 +2,11 @@
 
 use super::{
     function::{BIT_LINEAR, DOMAIN},
-    pattern::{Bindings, Miss, Pattern, REST, label},
     weight::Weight,
 };
 use crate::{
     graph::{Constants, NodeId, View},
+    pattern::{Bindings, Miss, Pattern, REST, label},
     proto::{AttributeProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
     quant::Layout,
     text,

@@ -7,15 +7,11 @@
 //! What is left is a model that was trained with BitLinear, for which there are rules. Parameters that
 //! importers read through an `Identity` are read directly again.
 
-use super::{
-    options::Options,
-    parameters::PARAMETER,
-    pattern::{Pattern, label},
-    qat,
-};
+use super::{options::Options, parameters::PARAMETER, qat};
 use crate::{
     error::{Error, Result},
     graph::{self, Before, Constants, View},
+    pattern::{Pattern, label},
     proto::{
         self, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, nested_graphs,
         type_proto,

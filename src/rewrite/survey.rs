@@ -1,11 +1,9 @@
 //! Finds every projection of a model, whatever will become of it.
 
-use super::{
-    pattern::{Bindings, Miss, label},
-    rule::{Effect, NoMatch, Projection, Rule},
-};
+use super::rule::{Effect, NoMatch, Projection, Rule};
 use crate::{
     graph::{self, Constants, NodeId, Norm, View, nested_graphs, operator},
+    pattern::{Bindings, Miss, label},
     proto::{ModelProto, NodeProto, opset},
     roles::{self, Role},
 };

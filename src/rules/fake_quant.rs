@@ -14,8 +14,8 @@
 
 use crate::{
     graph::{Constants, NodeId, View, operator},
+    pattern::label,
     proto::{NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
-    rewrite::label,
 };
 use std::{
     cell::Cell,

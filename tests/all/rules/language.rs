@@ -2,9 +2,10 @@
 
 use crate::graphs::{model, rewritten};
 use bitonnx::{
+    pattern::Pattern,
     quant::Layout,
     report::Action,
-    rewrite::{Effect, Match, Pattern, Projection, Reject, Rule},
+    rewrite::{Effect, Match, Projection, Reject, Rule},
     rules::recipe,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,6 @@
 //! What a pattern asks of a node's attributes.
 
-use super::pattern::{domain, label};
+use super::{domain, label};
 use crate::{
     proto::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType, raw_bytes},
     text::{self, Style},

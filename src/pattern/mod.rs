@@ -10,7 +10,8 @@
 //! The operands of an operator that commutes match in either order, and so do those of the nodes
 //! before it: every order is tried before a pattern is given up.
 
-use super::attribute;
+mod attribute;
+
 use crate::{
     graph::{Constants, NodeId, View, operator},
     proto::{AttributeProto, NodeProto},
@@ -44,7 +45,7 @@ pub struct Bindings {
     /// Captured attributes; absent ones that have a default are not in the map.
     pub attributes: BTreeMap<String, AttributeProto>,
     /// How many operators, attributes and inputs matched.
-    pub(super) facts: usize,
+    pub facts: usize,
 }
 
 impl Pattern {
@@ -149,7 +150,7 @@ fn producers(nodes: &[NodeProto]) -> HashMap<String, (usize, usize)> {
 }
 
 /// A pattern's name for all the inputs that are left.
-pub(super) const REST: &str = "rest";
+pub const REST: &str = "rest";
 
 /// One attempt at one root. What holds is written into `bound`, and taken back where an order of
 /// operands turns out wrong.
@@ -390,7 +391,7 @@ fn commutes(node: &NodeProto) -> bool {
 }
 
 /// The domain with the standard one's long name made short.
-pub(super) fn domain(node: &NodeProto) -> &str {
+fn domain(node: &NodeProto) -> &str {
     if node.domain() == "ai.onnx" { "" } else { node.domain() }
 }
 
