@@ -26,6 +26,7 @@
 
 pub mod array;
 mod error;
+pub mod files;
 pub mod graph;
 pub mod kernels;
 #[cfg(feature = "runtime")]

@@ -1,13 +1,15 @@
 //! numpy's `.npz` files: named arrays in a zip archive.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files,
+};
 use half::f16;
 use ndarray::{ArrayD, IxDyn, ShapeBuilder as _};
 use npyz::{AutoSerialize, NpyFile, Order, WriterBuilder as _};
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read as _, Seek, Write},
+    io::{self, Cursor, Read as _, Write},
     path::Path,
 };
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileOptions};
@@ -88,14 +90,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Array>> {
         Error::new(what, e.to_string(), "write the file with numpy.savez or numpy.savez_compressed")
     };
     let whole = |e: &dyn std::fmt::Display| failed(format!("{} can't be read", path.display()), e);
-    let file = File::open(path).map_err(|e| {
-        Error::new(
-            format!("{} can't be read", path.display()),
-            e.to_string(),
-            "check the path and the file's permissions",
-        )
-    })?;
-    let mut archive = ZipArchive::new(file).map_err(|e| whole(&e))?;
+    let mut archive = ZipArchive::new(Cursor::new(files::read(path)?)).map_err(|e| whole(&e))?;
     let mut arrays = BTreeMap::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| whole(&e))?;
@@ -112,47 +107,28 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Array>> {
 }
 
 /// Writes the arrays in the given order, uncompressed. The same arrays give the same bytes.
-///
-/// The file is whole or what it was before, whenever the process ends.
 pub fn write<'a>(
     path: &Path,
     arrays: impl IntoIterator<Item = (&'a str, &'a Array)>,
 ) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let attempt = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".bitonnx-").tempfile_in(folder)?;
-        archive(file.as_file_mut(), arrays)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    attempt().map_err(|e| {
-        Error::new(
-            format!("{} can't be written", path.display()),
-            e.to_string(),
-            "check the folder's permissions and the free space",
-        )
-    })
+    let archive = archive(arrays).map_err(|e| {
+        let what = format!("{} can't be written", path.display());
+        Error::new(what, e.to_string(), "give the arrays shorter names")
+    })?;
+    files::write_bytes(path, &archive)
 }
 
-fn archive<'a>(
-    to: &mut (impl Write + Seek),
-    arrays: impl IntoIterator<Item = (&'a str, &'a Array)>,
-) -> io::Result<()> {
+fn archive<'a>(arrays: impl IntoIterator<Item = (&'a str, &'a Array)>) -> io::Result<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::DEFAULT)
         .large_file(true);
-    let mut zip = ZipWriter::new(to);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, array) in arrays {
         zip.start_file(format!("{name}.npy"), options)?;
         put(array, &mut zip)?;
     }
-    zip.finish()?;
-    Ok(())
+    Ok(zip.finish()?.into_inner())
 }
 
 fn put_elements<T: AutoSerialize + Copy>(array: &ArrayD<T>, to: &mut impl Write) -> io::Result<()> {

@@ -2,17 +2,18 @@
 
 use super::args::{Format, Global};
 use anstyle::{AnsiColor, Style};
-use bitonnx::Error;
+use bitonnx::{Error, files::Target};
 use serde::Serialize;
 use std::{
     fmt,
     io::{self, BufWriter, IsTerminal as _, Write},
+    path::Path,
 };
 
 /// Stdout and stderr, as the options ask for them. Colours are for terminals only.
 pub struct Console {
     global: Global,
-    out: BufWriter<anstream::AutoStream<io::StdoutLock<'static>>>,
+    out: BufWriter<Box<dyn Write>>,
 }
 
 /// What stays as it is, and what matters less.
@@ -25,7 +26,17 @@ impl Console {
     /// The console of this process.
     pub fn new(global: Global) -> Self {
         let out = anstream::AutoStream::auto(io::stdout().lock());
-        Console { global, out: BufWriter::new(out) }
+        Console { global, out: BufWriter::new(Box::new(out)) }
+    }
+
+    /// Leaves stdout to the files that are written there, if one is: what else is printed becomes talk.
+    pub fn make_way_for<'p>(&mut self, files: impl IntoIterator<Item = &'p Path>) {
+        if files.into_iter().any(Target::is_stdout) {
+            let quiet = self.global.quiet;
+            let talk: Box<dyn Write> =
+                if quiet { Box::new(io::sink()) } else { Box::new(anstream::stderr()) };
+            self.out = BufWriter::new(talk);
+        }
     }
 
     /// Whether results are for programs.

@@ -1,10 +1,10 @@
 //! Files that commands read and write.
 
-use bitonnx::{Error, Result, proto};
-use std::{
-    fs,
-    path::{Path, PathBuf},
+use bitonnx::{
+    Error, Result,
+    files::{self, Target},
 };
+use std::path::Path;
 
 /// Whether two paths lead to the same existing file.
 pub fn same_file(a: &Path, b: &Path) -> bool {
@@ -16,26 +16,21 @@ pub fn same_target(a: &Path, b: &Path) -> bool {
     a == b || same_file(a, b) || matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
 }
 
-/// Where a file will lie, in a folder that exists: a link to a file that is yet to be written leads there.
-fn place(path: &Path) -> Option<PathBuf> {
-    let path = match fs::read_link(path) {
-        Ok(to) => folder(path).join(to),
-        Err(_) => path.to_owned(),
-    };
-    Some(folder(&path).canonicalize().ok()?.join(path.file_name()?))
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+/// Where what is written to a path goes: for a file, in a folder that exists.
+fn place(path: &Path) -> Option<Target> {
+    match Target::of(path).ok()? {
+        Target::File(file) => {
+            let folder = files::folder(&file).canonicalize().ok()?;
+            Some(Target::File(folder.join(file.file_name()?)))
+        }
+        stream => Some(stream),
     }
 }
 
 /// Writes a text: the file holds either what it held before or all of it. `what` is the file's part in the
 /// command, for errors.
 pub fn write_text(what: &str, text: &str, path: &Path) -> Result<()> {
-    proto::write_file(path, text.as_bytes()).map_err(|e| {
+    files::write_bytes(path, text.as_bytes()).map_err(|e| {
         let what = format!("{what} can't be written to {}", path.display());
         Error::new(what, e.why(), e.hint())
     })

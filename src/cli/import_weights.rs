@@ -11,6 +11,7 @@ use super::{
 };
 use bitonnx::{
     Error, Result,
+    files::{self, Target},
     proto::{self, ExternalData, ModelProto},
     rewrite::Manifest,
     weights::import_weights,
@@ -25,16 +26,20 @@ use std::{
 /// Writes the model with the tensors in it.
 pub fn run(args: &ImportWeights, console: &mut Console) -> Result<Exit, Failure> {
     let out = args.output.clone().unwrap_or_else(|| default_output(&args.model));
-    let proto::Source { model, files } = proto::open(&args.model)?;
+    console.make_way_for([out.as_path()]);
+    let proto::Source { model, files: sources } = proto::open(&args.model)?;
     let manifest = Beside::find(&args.model, &model, &out)?;
-    check_targets(args, &out, manifest.as_ref(), &files)?;
-    let weights = proto::map(&args.weights)?;
+    check_targets(args, &out, manifest.as_ref(), &sources)?;
+    let weights = files::read(&args.weights)?;
     let parsed = manifest.as_ref().map(|found| &found.manifest);
     let imported = import_weights(model, &weights, parsed, args.partial)
         .map_err(|e| in_file(&args.weights, &e))?;
 
-    // Data that lie in files of their own go on doing so.
-    let external = if files.len() > 1 { ExternalData::Always } else { ExternalData::Auto };
+    // Data that lie in files of their own go on doing so, where there is a place for them.
+    let external = match Target::of(&out)? {
+        Target::File(_) if sources.len() > 1 => ExternalData::Always,
+        _ => ExternalData::Auto,
+    };
     let length = imported.model.encoded_len() as u64;
     let mut progress = Progress::new(console, "writing");
     let written = &mut |bytes| progress.at(bytes, length);
@@ -116,7 +121,12 @@ impl Beside {
         if !inputs.any(|input| input.name() == manifest.lambda) {
             return Ok(None);
         }
-        Ok(Some(Beside { manifest, text, target: manifest_path(out), path }))
+        // Beside what is no file nothing lies.
+        let target = match Target::of(out)? {
+            Target::File(_) => manifest_path(out),
+            Target::Stream(_) => path.clone(),
+        };
+        Ok(Some(Beside { manifest, text, path, target }))
     }
 
     /// Whether the model is written where it was, so that its manifest stays.

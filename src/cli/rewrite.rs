@@ -12,6 +12,7 @@ use super::{
 };
 use bitonnx::{
     Error, Result,
+    files::{self, Target},
     proto::{self, ModelProto, StringStringEntryProto},
     report::Report,
     rewrite::{rewrite_unsealed, seal},
@@ -26,6 +27,9 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let (options, external) = config::options(args)?;
     let out = args.output.clone().unwrap_or_else(|| default_output(&args.model, args.qat));
     let manifest = args.qat.then(|| manifest_path(&out));
+    if !args.dry_run {
+        console.make_way_for([&out].into_iter().chain(&args.report).map(PathBuf::as_path));
+    }
     let proto::Source { model: source, files } = proto::open(&args.model)?;
     check_targets(args, &out, manifest.as_deref(), &files)?;
     let before = source.encoded_len() as u64;
@@ -139,6 +143,13 @@ fn check_targets(
             check_target(target, args.overwrite)?;
         }
     }
+    if manifest.is_some() && !args.dry_run && matches!(Target::of(out)?, Target::Stream(_)) {
+        return Err(Error::new(
+            format!("{} can't be written", out.display()),
+            "the manifest of what to train lies beside the model, and this is no file",
+            "name a file with -o",
+        ));
+    }
     if let Some(data) = read.iter().find(|file| is_data_of(file, out)) {
         return Err(is_read(out, &format!("its data file is {}", data.display())));
     }
@@ -179,22 +190,21 @@ pub fn is_data_of(file: &Path, model: &Path) -> bool {
     beside.is_some_and(|beside| proto::is_data_of(&beside, model) && same_file(&beside, file))
 }
 
-pub fn check_target(target: &Path, overwrite: bool) -> Result<()> {
+/// Refuses what may not be replaced, and what is in a folder that is not there.
+pub fn check_target(path: &Path, overwrite: bool) -> Result<()> {
+    let Target::File(file) = Target::of(path)? else { return Ok(()) };
     let unwritable = |why: String, hint: &str| {
-        Err(Error::new(format!("{} can't be written", target.display()), why, hint))
+        Err(Error::new(format!("{} can't be written", path.display()), why, hint))
     };
-    if target.is_dir() {
-        return unwritable("it is a folder".into(), "name a file in it");
-    }
-    if target.exists() && !overwrite {
+    if file.exists() && !overwrite {
         let hint = "name another file with -o, or allow it with --overwrite";
         return unwritable("it exists already".into(), hint);
     }
-    match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+    match files::folder(&file) {
+        folder if folder.is_dir() => Ok(()),
+        folder => {
             unwritable(format!("there is no folder {}", folder.display()), "make the folder first")
         }
-        _ => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     files::{in_file, same_file},
     profile::{self, Step},
     random,
+    rewrite::check_target,
     table::{Align, Table, size},
 };
 use anstyle::Style;
@@ -65,6 +66,7 @@ struct Repeated {
 /// Runs the model and prints what came out and how long it took.
 pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
     check_output(args)?;
+    console.make_way_for(args.output.as_deref());
     let given = args.input.as_deref().map(npz::read).transpose()?;
     let (model, reading) = timed(|| proto::load(&args.model))?;
     let limits = random::Limits::of(&model);
@@ -175,16 +177,15 @@ fn missing_lambda() -> Error {
 
 fn check_output(args: &Run) -> Result<()> {
     let read = [Some(&args.model), args.input.as_ref()];
-    match &args.output {
-        Some(out) if read.into_iter().flatten().any(|path| same_file(path, out)) => {
-            Err(Error::new(
-                format!("{} can't be written", out.display()),
-                "this very command reads it",
-                "write the outputs to another file",
-            ))
-        }
-        _ => Ok(()),
+    let Some(out) = &args.output else { return Ok(()) };
+    if read.into_iter().flatten().any(|path| same_file(path, out)) {
+        return Err(Error::new(
+            format!("{} can't be written", out.display()),
+            "this very command reads it",
+            "write the outputs to another file",
+        ));
     }
+    check_target(out, true)
 }
 
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {

@@ -1,10 +1,13 @@
 //! Tensor data kept in files beside the model.
 
 use super::{
-    ModelProto, TensorProto, element_count, map, stand_in::stand_in, tensor::element_bits,
+    ModelProto, TensorProto, element_count, stand_in::stand_in, tensor::element_bits,
     tensor_proto::DataLocation, tensors_mut,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files,
+};
 use bytes::Bytes;
 use std::{
     collections::BTreeMap,
@@ -72,7 +75,7 @@ impl Files<'_> {
         }
         if !self.open.contains_key(location) {
             let path = inside(self.model, location).map_err(broken)?;
-            let content = map(&path)?;
+            let content = files::read(&path)?;
             if let Some(found) = stand_in(&content) {
                 let why = format!("its data file `{location}` is {}", found.is);
                 return Err(Error::new(&what, why, found.hint));
@@ -93,12 +96,8 @@ impl Files<'_> {
 
 /// The path of a data file, which must lie inside the model's own folder once links are followed.
 fn inside(model: &Path, location: &str) -> Result<PathBuf, String> {
-    let folder = match model.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let missing = |e: std::io::Error| format!("its data file `{location}` can't be read: {e}");
-    let root = folder.canonicalize().map_err(missing)?;
+    let root = files::folder(model).canonicalize().map_err(missing)?;
     let file = root.join(location).canonicalize().map_err(missing)?;
     if Path::new(location).is_absolute() || !file.starts_with(&root) {
         return Err(format!("its data file `{location}` lies outside the model's folder"));

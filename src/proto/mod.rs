@@ -3,10 +3,8 @@
 //! The types are generated from the unedited `proto/onnx-ml.proto` (see `tests/schema.rs`). A model
 //! is read from a memory map: weights are slices of the file until something changes them.
 
-mod blocks;
 mod encode;
 mod external;
-mod replace;
 mod save;
 mod stand_in;
 mod tensor;
@@ -21,18 +19,17 @@ mod onnx {
 pub use onnx::*;
 pub(crate) use stand_in::stand_in;
 
-pub use replace::write_file;
 pub use save::{ExternalData, Saved, digest, is_data_of, save, save_sealed};
 pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes};
 pub use tensors::tensors_mut;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files,
+};
 use bytes::Bytes;
 use prost::Message as _;
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Decodes a model, refusing what the schema would lose.
 ///
@@ -85,37 +82,10 @@ pub fn load(path: &Path) -> Result<ModelProto> {
 /// Like [`load`], with the files that were read.
 pub fn open(path: &Path) -> Result<Source> {
     let name = path.display().to_string();
-    let mut model = decode(map(path)?, &name)?;
+    let mut model = decode(files::read(path)?, &name)?;
     let data = external::bring_in(&mut model, path)?;
     tensor::check_sizes(&mut model, &name)?;
-    let files = [path.to_owned()].into_iter().chain(data).collect();
-    Ok(Source { model, files })
-}
-
-/// A file's content as a memory map.
-///
-/// The file may be replaced by renaming while the map is in use, not changed in place.
-pub fn map(path: &Path) -> Result<Bytes> {
-    let failed = |e: std::io::Error| {
-        Error::new(
-            format!("{} can't be read", path.display()),
-            e.to_string(),
-            "check the path and the file's permissions",
-        )
-    };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(failed(std::io::Error::other("it is not a file")));
-    }
-    if metadata.len() == 0 {
-        return Ok(Bytes::new());
-    }
-    #[allow(unsafe_code, reason = "mapping is the one way to read gigabytes without holding them")]
-    // SAFETY: the map is private and read-only. Another process that truncates the file while it is
-    // mapped ends this one with SIGBUS; `save` never does so, it replaces files by renaming.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
-    Ok(Bytes::from_owner(map))
+    Ok(Source { model, files: [path.to_owned()].into_iter().chain(data).collect() })
 }
 
 /// The opset of the standard domain that a model imports; 0 where it names none.

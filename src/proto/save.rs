@@ -1,10 +1,12 @@
 //! Models to files: whole or not at all.
 
 use super::{
-    ModelProto, StringStringEntryProto, TensorProto, encode::encode, replace::replace,
-    tensor_proto::DataLocation,
+    ModelProto, StringStringEntryProto, TensorProto, encode::encode, tensor_proto::DataLocation,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::{self, Draft, Target},
+};
 use bytes::Bytes;
 use prost::Message as _;
 use std::{
@@ -67,15 +69,6 @@ pub fn save_sealed(
     progress: &mut dyn FnMut(u64),
     seal: impl FnOnce() -> Vec<StringStringEntryProto>,
 ) -> Result<Saved> {
-    let target = path.canonicalize().ok().filter(|_| path.is_symlink());
-    let path = target.as_deref().unwrap_or(path);
-    if path.metadata().is_ok_and(|found| !found.is_file()) {
-        return Err(Error::new(
-            format!("{} can't be written", path.display()),
-            "it is there already, and no regular file: a model is written beside it and put in its place",
-            "name a file",
-        ));
-    }
     let length = model.encoded_len();
     match external {
         ExternalData::Never if length > MAX_MESSAGE => Err(Error::new(
@@ -121,7 +114,7 @@ fn save_whole(
         })?;
         Ok(written)
     };
-    let bytes = replace(path, model.encoded_len() as u64, fill, |_| path.to_owned())?;
+    let bytes = files::write(path, model.encoded_len() as u64, fill)?;
     Ok(Saved { files: vec![path.to_owned()], bytes })
 }
 
@@ -131,6 +124,13 @@ fn save_external(
     progress: &mut dyn FnMut(u64),
     seal: impl FnOnce() -> Vec<StringStringEntryProto>,
 ) -> Result<Saved> {
+    let Target::File(path) = &Target::of(path)? else {
+        return Err(Error::new(
+            format!("{} can't be written", path.display()),
+            "its weights go into a file beside it, and it is no file",
+            "name a file",
+        ));
+    };
     let old = data_files(path);
     let moved = match &mut model.graph {
         Some(graph) => Moved::out_of(&mut graph.initializer),
@@ -147,9 +147,9 @@ fn save_external(
         ));
     }
     let fill = |file: &mut dyn Write| moved.write(file, progress);
-    let name = |digest: &blake3::Hash| data_path(path, digest);
-    let digest = replace(path, moved.length, fill, name)?;
+    let (draft, digest) = Draft::beside(path, moved.length, fill)?;
     let data_path = data_path(path, &digest);
+    draft.put(&data_path)?;
     let location = data_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     moved.place(&mut model, &location);
     let saved = save_whole(model, path, &mut |written| progress(moved.length + written), seal)?;
@@ -180,7 +180,7 @@ pub fn is_data_of(file: &Path, model: &Path) -> bool {
 
 /// The data files that the model now at `path` reads, of those that [`save`] names.
 fn data_files(path: &Path) -> Vec<PathBuf> {
-    let Ok(model) = super::map(path).and_then(|bytes| super::decode(bytes, "")) else {
+    let Ok(model) = files::read(path).and_then(|bytes| super::decode(bytes, "")) else {
         return Vec::new();
     };
     let tensors = model.graph.iter().flat_map(|g| &g.initializer);

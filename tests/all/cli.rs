@@ -384,6 +384,66 @@ fn reports_replace_files_only_and_keep_links_and_permissions() {
     assert_eq!(left, 0, "temporary files");
 }
 
+/// What is written to stdout is all that is there: what else would be printed goes to stderr, or nowhere.
+#[cfg(target_os = "linux")]
+#[test]
+fn stdout_can_be_a_target() {
+    let place = Place::with("bert-ts14");
+    let rewrite = ["rewrite", "model.onnx", "--overwrite"];
+    let with = |args: &[&str]| place.command(&[&rewrite, args].concat()).output().unwrap();
+    place.run(&[&rewrite[..], &["-o", "out.onnx", "--report", "report.json"]].concat());
+    let files = place.files();
+
+    std::os::unix::fs::symlink("/dev/stdout", place.path("link.onnx")).unwrap();
+    for out in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link.onnx"] {
+        let ran = with(&["-o", out]);
+        assert!(ran.stdout == files["out.onnx"], "{out}");
+        let talk = String::from_utf8(ran.stderr).unwrap();
+        assert!(talk.contains("13 projections: 12 to BitLinear"), "{talk}");
+        let quiet = with(&["-o", out, "-q"]);
+        assert!(quiet.stdout == files["out.onnx"] && quiet.stderr.is_empty(), "{out}");
+    }
+    let report = with(&["--report", "/dev/stdout", "-q"]);
+    assert_eq!(report.stdout, files["report.json"]);
+
+    // A file that the shell opened is written on, not replaced.
+    let out = fs::File::create(place.path("all")).unwrap();
+    std::io::Write::write_all(&mut &out, b"before ").unwrap();
+    let args = [&rewrite[..], &["-o", "/dev/stdout", "-q"]].concat();
+    assert!(place.command(&args).stdout(out.try_clone().unwrap()).status().unwrap().success());
+    std::io::Write::write_all(&mut &out, b" after").unwrap();
+    let whole = [b"before ", &files["out.onnx"][..], b" after"].concat();
+    assert!(fs::read(place.path("all")).unwrap() == whole);
+
+    let error = |args: &[&str], why: &str| {
+        let args = [&rewrite, args].concat();
+        place.run(&args).assert_error(1, &["/dev/stdout can't be written", why]);
+    };
+    error(&["-o", "/dev/stdout", "--qat"], "the manifest");
+    error(&["-o", "/dev/stdout", "--external-data", "always", "-q"], "a file beside it");
+    let args = [&rewrite[..], &["-o", "/dev/stdout", "--report", "link.onnx"]].concat();
+    place.run(&args).assert_error(1, &["the report can't be written to link.onnx"]);
+}
+
+/// A pipe is read like a file.
+#[cfg(target_os = "linux")]
+#[test]
+fn stdin_can_be_the_model() {
+    let place = Place::with("bert-ts14");
+    let mut child = place
+        .command(&["rewrite", "/dev/stdin", "-o", "piped.onnx", "-q"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let model = fs::read(place.path("model.onnx")).unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), &model).unwrap();
+    assert!(child.wait().unwrap().success());
+    place.run(&["rewrite", "model.onnx"]).assert_done();
+    let files = place.files();
+    assert!(files["piped.onnx"] == files["model.bit.onnx"]);
+}
+
 #[test]
 fn the_target_must_be_a_file_in_a_folder() {
     let place = Place::with("bert-ts14");
@@ -926,6 +986,21 @@ mod run {
         let ran = place.run(&["run", "model.onnx", "--random"]);
         ran.assert_error(1, &["tract panicked"]);
         assert!(!ran.stderr.contains("backtrace"), "{}", ran.stderr);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn outputs_go_to_stdout_and_come_from_a_pipe() {
+        let place = Place::with("bert-ts14");
+        place.run(&[&RANDOM[..], &["--output", "out.npz"]].concat()).assert_done();
+        let args = [&RANDOM[..], &["--output", "/dev/stdout", "--format", "json"]].concat();
+        let ran = place.command(&args).output().unwrap();
+        assert!(ran.stdout == fs::read(place.path("out.npz")).unwrap());
+        let told: Value = serde_json::from_slice(&ran.stderr).unwrap();
+        assert_eq!(told["outputs"][0]["name"], "last_hidden_state");
+        place
+            .run(&[&RANDOM[..], &["--output", "missing/out.npz"]].concat())
+            .assert_error(1, &["missing/out.npz can't be written", "there is no folder missing"]);
     }
 
     #[test]

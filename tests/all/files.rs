@@ -1,6 +1,7 @@
 //! Models from and to files: nothing is lost, nothing is half written, nothing outside is read.
 
 use bitonnx::{
+    files,
     proto::{
         self, AttributeProto, ExternalData, FunctionProto, GraphProto, ModelProto, NodeProto,
         SparseTensorProto, TensorProto, TrainingInfoProto, tensor_proto::DataLocation,
@@ -341,5 +342,129 @@ fn data_files_that_stand_for_others_are_named() {
         assert!(error.what().contains("tensor `w`"), "{error}");
         assert!(error.why().contains("weights.bin"), "{error}");
         assert!(error.hint().contains(word), "{error}");
+    }
+}
+
+#[cfg(unix)]
+mod written {
+    use super::*;
+    use std::{
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+        process::Command,
+    };
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let mut names: Vec<_> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn why(path: &Path) -> String {
+        let error = files::write_bytes(path, b"new").unwrap_err();
+        assert_eq!(error.what(), format!("{} can't be written", path.display()));
+        error.why().to_owned()
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_keeps_its_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        fs::hard_link(&path, &other).unwrap();
+        files::write_bytes(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(fs::read(&other).unwrap(), b"old", "a second name of the old file");
+        assert_eq!(names(folder.path()), ["file", "other"]);
+    }
+
+    #[test]
+    fn a_new_file_is_as_open_to_others_as_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().mode();
+        fs::write(folder.path().join("any"), "").unwrap();
+        files::write_bytes(&folder.path().join("new"), b"new").unwrap();
+        assert_eq!(mode("new"), mode("any"));
+    }
+
+    #[test]
+    fn links_are_followed_to_what_is_there_and_to_what_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("far")).unwrap();
+        fs::write(at("far/old"), "old").unwrap();
+        for (link, to) in [("link", "far/old"), ("again", "link"), ("yet", "far/new")] {
+            symlink(to, at(link)).unwrap();
+        }
+        symlink(at("far/absolute"), at("whole")).unwrap();
+        for (link, file) in
+            [("link", "old"), ("again", "old"), ("yet", "new"), ("whole", "absolute")]
+        {
+            files::write_bytes(&at(link), link.as_bytes()).unwrap();
+            assert!(at(link).is_symlink(), "{link}");
+            assert_eq!(fs::read(at("far").join(file)).unwrap(), link.as_bytes());
+        }
+        assert_eq!(names(&at("far")), ["absolute", "new", "old"]);
+        symlink("there", at("here")).unwrap();
+        symlink("here", at("there")).unwrap();
+        assert_eq!(why(&at("here")), "its links lead in a circle");
+    }
+
+    #[test]
+    fn what_is_no_file_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let link = folder.path().join("link");
+        symlink("pipe", &link).unwrap();
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let read = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || files::read(&pipe).unwrap())
+        };
+        let content: Vec<u8> = (0..1_000_000u32).map(|i| (i % 251) as u8).collect();
+        files::write_bytes(&link, &content).unwrap();
+        assert!(read.join().unwrap() == content);
+        assert_eq!(names(folder.path()), ["link", "pipe"]);
+        assert!(!pipe.metadata().unwrap().is_file() && link.is_symlink());
+        files::write_bytes(Path::new("/dev/null"), &content).unwrap();
+        #[cfg(target_os = "linux")]
+        assert!(why(Path::new("/dev/full")).contains("No space left on device"));
+    }
+
+    #[test]
+    fn what_cant_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(why(folder.path()), "it is a folder");
+        fs::write(folder.path().join("file"), "").unwrap();
+        for path in ["missing/file", "file/file"] {
+            assert!(!why(&folder.path().join(path)).is_empty());
+        }
+        let locked = folder.path().join("locked");
+        fs::create_dir(&locked).unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+        // Nothing is locked for root.
+        if fs::write(locked.join("probe"), "").is_err() {
+            assert_eq!(why(&locked.join("file")), "permission denied");
+        }
+        assert_eq!(names(folder.path()), ["file", "locked"]);
+    }
+
+    /// A writer that fails half way leaves the old file, and nothing beside it.
+    #[test]
+    fn half_a_file_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        for length in [8, 1 << 30] {
+            let error = files::write(&path, length, |file| {
+                file.write_all(&[1; 100_000])?;
+                Err::<(), _>(std::io::Error::other("enough"))
+            });
+            assert_eq!(error.unwrap_err().why(), "enough");
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            assert_eq!(names(folder.path()), ["file"]);
+        }
     }
 }

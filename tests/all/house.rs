@@ -9,12 +9,13 @@ use std::{
 /// Folder or file of `src`, and the others that it may name.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("files", &["error"]),
     ("kernels", &[]),
     ("quant", &[]),
-    ("proto", &["error"]),
+    ("proto", &["error", "files"]),
     ("text", &["proto"]),
     ("array", &["proto"]),
-    ("npz", &["error", "proto"]),
+    ("npz", &["error", "files"]),
     ("graph", &["array", "proto"]),
     ("pattern", &["graph", "proto", "text"]),
     ("roles", &["graph", "proto"]),

@@ -1,64 +1,55 @@
-//! Files that are replaced whole or not at all.
+//! Files that are there whole or not at all.
 
-use super::blocks;
-use crate::error::{Error, Result};
+use super::{blocks, folder, unwritable};
+use crate::error::Result;
 use std::{
     fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 use tempfile::NamedTempFile;
 
-/// Replaces a file by what `fill` puts into a temporary one in the same folder.
+/// A file that is written and waits for its name.
 ///
-/// The new file has the old one's permissions. On Linux the temporary file has no name until it is
-/// whole and synced: a process that is killed before leaves nothing behind. `length` is about how many
-/// bytes it will have; `name` says, once they are written, which file beside `path` they replace.
-pub(super) fn replace<T>(
-    path: &Path,
-    length: u64,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<T>,
-    name: impl FnOnce(&T) -> PathBuf,
-) -> Result<T> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let attempt = || -> io::Result<T> {
-        let mut temporary = Temporary::in_folder(folder)?;
-        let result = blocks::write(temporary.file(), length, fill)?;
-        let path = name(&result);
-        if let Ok(old) = path.metadata() {
-            temporary.file().set_permissions(old.permissions())?;
-        }
-        temporary.file().sync_all()?;
-        temporary.persist(folder, &path)?;
-        File::open(folder)?.sync_all()?;
-        Ok(result)
-    };
-    attempt().map_err(|e| unwritable(path, &e))
-}
+/// On Linux it has none until then: a process that is killed before leaves nothing behind.
+#[derive(Debug)]
+pub struct Draft(Temporary);
 
-/// Writes a file: it holds either what it held before or all of `content`. A link is followed, and what is
-/// no regular file, a pipe or a device, is written to: only files may be replaced.
-pub fn write_file(path: &Path, content: &[u8]) -> Result<()> {
-    if path.metadata().is_ok_and(|found| !found.is_file()) {
-        return std::fs::write(path, content).map_err(|e| unwritable(path, &e));
+impl Draft {
+    /// Writes what `fill` makes, about `length` bytes, to a new file in the folder of `path`.
+    pub fn beside<T>(
+        path: &Path,
+        length: u64,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    ) -> Result<(Self, T)> {
+        let attempt = || {
+            let mut temporary = Temporary::in_folder(folder(path))?;
+            let result = blocks::write(temporary.file(), length, fill)?;
+            Ok((Draft(temporary), result))
+        };
+        attempt().map_err(|e| unwritable(path, &e))
     }
-    let target = path.canonicalize().ok().filter(|_| path.is_symlink());
-    let target = target.as_deref().unwrap_or(path);
-    replace(target, content.len() as u64, |file| file.write_all(content), |()| target.to_owned())
-}
 
-fn unwritable(path: &Path, error: &io::Error) -> Error {
-    Error::new(
-        format!("{} can't be written", path.display()),
-        error.to_string(),
-        "check that the folder exists, that you may write there, and the free space",
-    )
-}
+    /// Gives it its name, in the folder where it is, once all of it is on the disk. A file of that name is
+    /// replaced, and leaves its permissions.
+    pub fn put(self, path: &Path) -> Result<()> {
+        self.named(path).map_err(|e| unwritable(path, &e))
+    }
 
+    fn named(mut self, path: &Path) -> io::Result<()> {
+        let folder = folder(path);
+        let file = self.0.file();
+        if let Ok(old) = path.metadata() {
+            file.set_permissions(old.permissions())?;
+        }
+        file.sync_all()?;
+        self.0.persist(folder, path)?;
+        // Where folders can't be opened, the system sees to their names by itself.
+        File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
+    }
+}
 /// A file being written, as open to others as any new file.
+#[derive(Debug)]
 enum Temporary {
     #[cfg(target_os = "linux")]
     Unnamed(File),
@@ -107,7 +98,8 @@ fn named(folder: &Path) -> io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt as _;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    // Its name is of no interest to anyone.
+    builder.tempfile_in(folder).map_err(|e| e.kind().into())
 }
 
 #[cfg(target_os = "linux")]
