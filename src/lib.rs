@@ -44,4 +44,4 @@ pub mod schedule;
 pub mod text;
 pub mod weights;
 
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};

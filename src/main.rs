@@ -2,7 +2,7 @@
 
 mod cli;
 
-use bitonnx::Error;
+use bitonnx::{Error, ErrorKind};
 use clap::Parser as _;
 use cli::{
     Exit, Failure,
@@ -30,7 +30,12 @@ fn main() -> ExitCode {
         }
         (Err(Failure::Output(e)), _) | (Ok(_), Err(e)) if e.kind() != io::ErrorKind::BrokenPipe => {
             let hint = "check where the output goes, and the free space there";
-            fail(&Error::new("the result can't be printed", e.to_string(), hint))
+            fail(&Error::new(
+                ErrorKind::Unwritable,
+                "the result can't be printed",
+                e.to_string(),
+                hint,
+            ))
         }
         (Ok(exit), _) => ExitCode::from(exit as u8),
         // Whoever read our output has read enough.

@@ -1,7 +1,7 @@
 //! numpy's `.npz` files: named arrays in a zip archive.
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     files,
 };
 use half::f16;
@@ -87,7 +87,12 @@ arrays! {
 /// Reads every array of a file, stored or deflated, in C or Fortran order.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Array>> {
     let failed = |what: String, e: &dyn std::fmt::Display| {
-        Error::new(what, e.to_string(), "write the file with numpy.savez or numpy.savez_compressed")
+        Error::new(
+            ErrorKind::InvalidFile,
+            what,
+            e.to_string(),
+            "write the file with numpy.savez or numpy.savez_compressed",
+        )
     };
     let whole = |e: &dyn std::fmt::Display| failed(format!("{} can't be read", path.display()), e);
     let mut archive = ZipArchive::new(Cursor::new(files::read(path)?)).map_err(|e| whole(&e))?;
@@ -113,7 +118,7 @@ pub fn write<'a>(
 ) -> Result<()> {
     let archive = archive(arrays).map_err(|e| {
         let what = format!("{} can't be written", path.display());
-        Error::new(what, e.to_string(), "give the arrays shorter names")
+        Error::new(ErrorKind::Unsupported, what, e.to_string(), "give the arrays shorter names")
     })?;
     files::write_bytes(path, &archive)
 }

@@ -13,7 +13,7 @@
 //! `min + (max − min)·f(p)`, kept within both. All of it is f64, in the order written here, `cos` and
 //! `exp` being the C library's: `examples/qat/schedule.py` does the same and gets the same numbers.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -171,6 +171,7 @@ impl From<Schedule> for State {
 
 fn invalid(why: String) -> Error {
     Error::new(
+        ErrorKind::InvalidOption,
         "this is no λ schedule",
         why,
         r#"give it as {"schedule": "linear", "step": 0, "warmup_steps": 1000, "min": 0.0, "max": 1.0}; there are linear, cosine, exponential and sigmoid"#,

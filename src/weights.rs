@@ -4,7 +4,7 @@
 //! names of the model's initializers, and stay slices of it: nothing is copied or converted.
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     proto::{
         GraphProto, ModelProto, TensorProto, element_count, graphs, raw_bytes, stand_in,
         tensor_proto::DataType,
@@ -120,15 +120,20 @@ impl Tensor {
 fn read(weights: &Bytes) -> Result<BTreeMap<String, Tensor>> {
     let what = "this is not a safetensors file";
     if let Some(found) = stand_in(weights) {
-        return Err(Error::new(what, format!("it is {}", found.is), found.hint));
+        return Err(Error::new(
+            ErrorKind::InvalidFile,
+            what,
+            format!("it is {}", found.is),
+            found.hint,
+        ));
     }
     let hint = "write it with safetensors.torch.save_file, and copy it whole";
     if weights.starts_with(b"PK\x03\x04") {
         let why = "it is a zip archive, as torch.save and numpy.savez write them";
-        return Err(Error::new(what, why, hint));
+        return Err(Error::new(ErrorKind::InvalidFile, what, why, hint));
     }
     let (header, metadata) = SafeTensors::read_metadata(weights)
-        .map_err(|e| Error::new(what, shortened(&e.to_string()), hint))?;
+        .map_err(|e| Error::new(ErrorKind::InvalidFile, what, shortened(&e.to_string()), hint))?;
     // Before the header is its length, in eight bytes.
     let begin = header + 8;
     let mut tensors = BTreeMap::new();
@@ -138,7 +143,12 @@ fn read(weights: &Bytes) -> Result<BTreeMap<String, Tensor>> {
         tensors.insert(name, Tensor { dtype: info.dtype, shape: info.shape.clone(), data });
     }
     if tensors.is_empty() {
-        return Err(Error::new("nothing to import", "the file holds no tensor", hint));
+        return Err(Error::new(
+            ErrorKind::InvalidFile,
+            "nothing to import",
+            "the file holds no tensor",
+            hint,
+        ));
     }
     Ok(tensors)
 }
@@ -168,8 +178,9 @@ fn trainable<'m>(
     initializers: &HashMap<&str, Vec<&TensorProto>>,
 ) -> Result<Vec<&'m str>> {
     let other = |why: String| {
-        let hint = "keep the manifest that `rewrite --qat` wrote beside its model, under its name";
-        Err(Error::new("the manifest is not this model's", why, hint))
+        let hint =
+            "keep the manifest that was made with the QAT file, beside it and under its name";
+        Err(Error::new(ErrorKind::InvalidFile, "the manifest is not this model's", why, hint))
     };
     if manifest.version != 1 {
         return other(format!("its version is {}, and this bitonnx reads 1", manifest.version));
@@ -227,6 +238,7 @@ fn check_names(
         count => format!("{count} tensors that the model has not"),
     };
     Err(Error::new(
+        ErrorKind::InvalidInput,
         format!("there {} {of}", if extra.len() == 1 { "is" } else { "are" }),
         format!("no initializer is called {}", listed(&extra)),
         "name tensors as the manifest of the QAT file names its initializers, and import them into that file",
@@ -242,9 +254,10 @@ fn lacking(missing: &[String], manifest: bool) -> Error {
         }
     };
     Error::new(
+        ErrorKind::MissingTensors,
         format!("{} missing", if let [_] = names[..] { "a tensor is" } else { "tensors are" }),
         format!("{why} {}", listed(&names)),
-        "save every trained tensor under its initializer's name, or keep the model's with --partial",
+        "save every trained tensor under its initializer's name, or keep the model's data of the others",
     )
 }
 
@@ -254,6 +267,7 @@ fn misfit(name: &str, tensor: &Tensor, of: &TensorProto, more: usize) -> Error {
         more => format!(", nor do {more} more"),
     };
     Error::new(
+        ErrorKind::InvalidInput,
         format!("{} does not fit the model{more}", quoted(name)),
         format!("the tensor is {}, the initializer {}", of_tensor(tensor), of_initializer(of)),
         match conversion(tensor, of) {
@@ -299,17 +313,19 @@ fn conversion(tensor: &Tensor, of: &TensorProto) -> Option<String> {
 
 fn thawed(name: &str) -> Error {
     Error::new(
+        ErrorKind::InvalidInput,
         format!("{} is frozen, and was changed", quoted(name)),
         "training may not change this initializer, and its data differ from the model's",
-        "leave it out of the file, or let it be trained: rewrite --qat --trainable-include",
+        "leave it out of the file, or make the QAT file such that it is trained",
     )
 }
 
 fn ambiguous(name: &str, count: usize) -> Error {
     Error::new(
+        ErrorKind::InvalidInput,
         format!("{} names {count} initializers", quoted(name)),
         "they are in different graphs and their data differ, so that one tensor can't be both",
-        "leave it out of the file and use --partial",
+        "leave it out of the file, and keep the model's data of the others",
     )
 }
 

@@ -7,7 +7,7 @@
 
 use super::args::Rewrite;
 use bitonnx::{
-    Error, Result,
+    Error, ErrorKind, Result,
     proto::ExternalData,
     rewrite::{self, Filter, LowRank, LowRankInit, Options, Placement, Rank, Trainable},
 };
@@ -137,7 +137,12 @@ fn low_rank(args: &Rewrite, config: &Config) -> Result<Option<LowRank>> {
     let wrong = |why: &str| {
         let hint =
             "give lrc-rank, a whole number from 1 on, or lrc-ratio, more than 0 and at most 1";
-        Err(Error::new("the low-rank correction can't be made", why, hint))
+        Err(Error::new(
+            ErrorKind::InvalidOption,
+            "the low-rank correction can't be made",
+            why,
+            hint,
+        ))
     };
     let rank = match (rank, ratio) {
         (Some(_), Some(_)) => return wrong("lrc-rank and lrc-ratio are both given"),
@@ -169,17 +174,12 @@ fn trainable(args: &Rewrite) -> Trainable {
 }
 
 fn read(path: &Path) -> Result<Config> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Error::new(
-            format!("{} can't be read", path.display()),
-            e.to_string(),
-            "check the path and the file's permissions",
-        )
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|e| Error::unreadable(path, e))?;
     toml::from_str(&text).map_err(|e: toml::de::Error| {
         let line = e.span().map(|span| 1 + text[..span.start].matches('\n').count());
         let line = line.map_or(String::new(), |line| format!("line {line}: "));
         Error::new(
+            ErrorKind::InvalidFile,
             format!("{} is not a configuration of bitonnx", path.display()),
             format!("{line}{}", e.message()),
             "see `bitonnx rewrite --help` for an example",

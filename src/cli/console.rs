@@ -2,7 +2,7 @@
 
 use super::args::{Format, Global};
 use anstyle::{AnsiColor, Style};
-use bitonnx::{Error, files::Target};
+use bitonnx::{Error, ErrorKind, files::Target};
 use serde::Serialize;
 use std::{
     fmt,
@@ -92,10 +92,29 @@ impl Console {
 /// Prints an error: what, why and what to do about it, a line each.
 pub fn print_error(error: &Error) {
     let line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (what, why, hint) = (line(error.what()), line(error.why()), line(error.hint()));
+    let (what, why, mut hint) = (line(error.what()), line(error.why()), line(error.hint()));
+    if let Some(options) = options(error.kind()) {
+        hint.push_str(&format!(" ({options})"));
+    }
     to_stderr(format_args!(
         "{ERROR}error:{ERROR:#} {what}\n  {DIM}why:{DIM:#} {why}\n  {DIM}try:{DIM:#} {hint}"
     ));
+}
+
+/// What the command has for what the library can only advise.
+fn options(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::TooLarge => "--external-data auto",
+        ErrorKind::MissingTensors => "--partial",
+        ErrorKind::NoSuchNode => {
+            "`bitonnx inspect` lists the projections, `bitonnx show` every node"
+        }
+        ErrorKind::NoSuchProjection => {
+            "`bitonnx inspect` lists names; --allow-unmatched makes this a warning"
+        }
+        ErrorKind::NoSuchInitializer => "--allow-unmatched",
+        _ => return None,
+    })
 }
 
 /// What can't be said, because nobody listens, is no error.

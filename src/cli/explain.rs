@@ -4,7 +4,6 @@ use super::{
     Exit, Failure,
     args::Explain,
     console::{Console, DIM},
-    files::in_file,
     table::size,
 };
 use anstyle::Style;
@@ -28,7 +27,7 @@ struct Explanations {
 pub fn run(args: &Explain, console: &mut Console) -> Result<Exit, Failure> {
     let model = proto::load(&args.model)?;
     let found = explain(&model, &recipe(), &args.node, &Options::default())
-        .map_err(|e| in_file(&args.model, &e))?;
+        .map_err(|e| e.within(args.model.display()))?;
     if console.json() {
         let model = args.model.display().to_string();
         console.print_json(&Explanations { model, explanations: found })?;

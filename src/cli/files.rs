@@ -1,7 +1,7 @@
 //! Files that commands read and write.
 
 use bitonnx::{
-    Error, Result,
+    Result,
     files::{self, Target},
 };
 use std::path::Path;
@@ -30,13 +30,5 @@ fn place(path: &Path) -> Option<Target> {
 /// Writes a text: the file holds either what it held before or all of it. `what` is the file's part in the
 /// command, for errors.
 pub fn write_text(what: &str, text: &str, path: &Path) -> Result<()> {
-    files::write_bytes(path, text.as_bytes()).map_err(|e| {
-        let what = format!("{what} can't be written to {}", path.display());
-        Error::new(what, e.why(), e.hint())
-    })
-}
-
-/// The error with the file's name before it.
-pub fn in_file(path: &Path, error: &Error) -> Error {
-    Error::new(format!("{}: {}", path.display(), error.what()), error.why(), error.hint())
+    files::write_bytes(path, text.as_bytes()).map_err(|e| e.within(what))
 }

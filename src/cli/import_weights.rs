@@ -4,13 +4,13 @@ use super::{
     Exit, Failure,
     args::ImportWeights,
     console::Console,
-    files::{in_file, same_file, write_text},
+    files::{same_file, write_text},
     progress::Progress,
     rewrite::{check_target, is_data_of, manifest_path},
     table::size,
 };
 use bitonnx::{
-    Error, Result,
+    Error, ErrorKind, Result,
     files::{self, Target},
     proto::{self, ExternalData, ModelProto},
     rewrite::Manifest,
@@ -33,7 +33,7 @@ pub fn run(args: &ImportWeights, console: &mut Console) -> Result<Exit, Failure>
     let weights = files::read(&args.weights)?;
     let parsed = manifest.as_ref().map(|found| &found.manifest);
     let imported = import_weights(model, &weights, parsed, args.partial)
-        .map_err(|e| in_file(&args.weights, &e))?;
+        .map_err(|e| e.within(args.weights.display()))?;
 
     // Data that lie in files of their own go on doing so, where there is a place for them.
     let external = match Target::of(&out)? {
@@ -113,7 +113,12 @@ impl Beside {
         }
         let failed = |why: String| {
             let hint = "write it again with `rewrite --qat`, or move it away";
-            Error::new(format!("the manifest {} can't be read", path.display()), why, hint)
+            Error::new(
+                ErrorKind::InvalidFile,
+                format!("the manifest {} can't be read", path.display()),
+                why,
+                hint,
+            )
         };
         let text = fs::read_to_string(&path).map_err(|e| failed(e.to_string()))?;
         let manifest: Manifest = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
@@ -153,7 +158,7 @@ fn check_targets(
     let is_read = |target: &Path, why: String| {
         let what = format!("{} can't be written", target.display());
         let why = format!("{why}, which this very command reads");
-        Err(Error::new(what, why, "write to another file, with -o"))
+        Err(Error::new(ErrorKind::InvalidOption, what, why, "write to another file, with -o"))
     };
     let in_place = same_file(&args.model, out);
     let (_, data) = files.split_first().unwrap_or((&args.model, files));

@@ -7,7 +7,7 @@ use super::{
 };
 use anstyle::Style;
 use bitonnx::{
-    Error,
+    Error, ErrorKind,
     kernels::{KERNEL_VARIABLE, Kernel},
 };
 use serde_json::json;
@@ -35,6 +35,7 @@ pub fn run(console: &mut Console) -> Result<Exit, Failure> {
 pub fn chosen() -> bitonnx::Result<Kernel> {
     Kernel::from_env().map_err(|e| {
         Error::new(
+            ErrorKind::InvalidOption,
             "no kernel could be chosen",
             e.to_string(),
             format!("set {KERNEL_VARIABLE} to one that `bitonnx kernels` lists, or unset it"),

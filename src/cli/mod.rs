@@ -69,6 +69,7 @@ pub fn run(task: Task, console: &mut Console) -> Result<Exit, Failure> {
         Task::Run(args) => run::run(&args, console),
         #[cfg(not(feature = "runtime"))]
         Task::Run(_) => Err(Failure::Error(Error::new(
+            bitonnx::ErrorKind::Unsupported,
             "this build of bitonnx can't run models",
             "it was built without its feature `runtime`, which brings tract",
             "build it without --no-default-features",

@@ -1,7 +1,7 @@
 //! Inputs made up for `run --random`: the same for the same seed, and such as a model can take.
 
 use bitonnx::{
-    Error, Result,
+    Error, ErrorKind, Result,
     npz::Array,
     proto::{self, ModelProto, NodeProto},
     runtime::{Dim, Value},
@@ -134,6 +134,7 @@ fn shapes(values: &[&Value], dims: &[(String, usize)]) -> Result<Vec<Vec<usize>>
     for (name, size) in dims {
         if sizes.insert(name, *size).is_some_and(|other| other != *size) {
             return Err(Error::new(
+                ErrorKind::InvalidOption,
                 format!("--dim {name} is given twice"),
                 "its sizes differ",
                 "give it once",
@@ -143,6 +144,7 @@ fn shapes(values: &[&Value], dims: &[(String, usize)]) -> Result<Vec<Vec<usize>>
     let known = open(values);
     if let Some(unknown) = sizes.keys().find(|name| !known.contains(**name)) {
         return Err(Error::new(
+            ErrorKind::InvalidOption,
             format!("--dim {unknown} is of no use"),
             match known.is_empty() {
                 true => "every dimension of the model's inputs has a fixed size".to_owned(),
@@ -156,6 +158,7 @@ fn shapes(values: &[&Value], dims: &[(String, usize)]) -> Result<Vec<Vec<usize>>
     if !missing.is_empty() {
         let example = missing.iter().map(|name| format!("--dim '{name}={}'", example(name)));
         return Err(Error::new(
+            ErrorKind::InvalidOption,
             "random inputs need sizes for the model's dimensions",
             format!("the model leaves open {}", listed(&missing)),
             example.collect::<Vec<_>>().join(" "),
@@ -171,6 +174,7 @@ fn listed(names: &BTreeSet<String>) -> String {
 fn shape(value: &Value, sizes: &BTreeMap<&str, usize>) -> Result<Vec<usize>> {
     let Some(dims) = &value.dims else {
         return Err(Error::new(
+            ErrorKind::InvalidOption,
             format!("input `{}` can't be made up", value.name),
             "the model does not say how many axes it has",
             "give the inputs with --input FILE.npz",
@@ -250,6 +254,7 @@ where
 {
     let too_large = || {
         Error::new(
+            ErrorKind::InvalidOption,
             format!("input `{}` can't be made up", value.name),
             format!("an array of shape {shape:?} does not fit into memory"),
             "give its dimensions smaller sizes",

@@ -5,13 +5,13 @@ use super::{
     args::Rewrite,
     config,
     console::Console,
-    files::{in_file, same_file, same_target, write_text},
+    files::{same_file, same_target, write_text},
     progress::Progress,
     report,
     table::size,
 };
 use bitonnx::{
-    Error, Result,
+    Error, ErrorKind, Result,
     files::{self, Target},
     proto::{self, ModelProto, StringStringEntryProto},
     report::Report,
@@ -37,7 +37,7 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let sealing = seal_beside(&source);
     let converted = &mut |done, of| progress.at(done, of);
     let rewritten = rewrite_unsealed(source, &recipe(), &options, converted)
-        .map_err(|e| in_file(&args.model, &e))?;
+        .map_err(|e| e.within(args.model.display()))?;
     drop(progress);
     let report = Report { model: args.model.display().to_string(), ..rewritten.report };
     report.warnings.iter().for_each(|warning| console.warn(warning));
@@ -145,6 +145,7 @@ fn check_targets(
     }
     if manifest.is_some() && !args.dry_run && matches!(Target::of(out)?, Target::Stream(_)) {
         return Err(Error::new(
+            ErrorKind::InvalidOption,
             format!("{} can't be written", out.display()),
             "the manifest of what to train lies beside the model, and this is no file",
             "name a file with -o",
@@ -167,6 +168,7 @@ fn check_apart(targets: &[(&str, Option<&Path>)]) -> Result<()> {
         let same = |other: &&(&str, Option<&Path>)| other.1.is_some_and(|o| same_target(path, o));
         if let Some((other, _)) = targets[index + 1..].iter().find(same) {
             return Err(Error::new(
+                ErrorKind::InvalidOption,
                 format!("{what} can't be written to {}", path.display()),
                 format!("{other} is written there"),
                 "give each a file of its own, with -o or --report; the manifest's name follows the model's",
@@ -178,6 +180,7 @@ fn check_apart(targets: &[(&str, Option<&Path>)]) -> Result<()> {
 
 fn is_read(target: &Path, why: &str) -> Error {
     Error::new(
+        ErrorKind::InvalidOption,
         format!("{} can't be written", target.display()),
         format!("{why}, which this very command reads"),
         "write to another file, with -o or --report",
@@ -194,7 +197,8 @@ pub fn is_data_of(file: &Path, model: &Path) -> bool {
 pub fn check_target(path: &Path, overwrite: bool) -> Result<()> {
     let Target::File(file) = Target::of(path)? else { return Ok(()) };
     let unwritable = |why: String, hint: &str| {
-        Err(Error::new(format!("{} can't be written", path.display()), why, hint))
+        let what = format!("{} can't be written", path.display());
+        Err(Error::new(ErrorKind::Unwritable, what, why, hint))
     };
     if file.exists() && !overwrite {
         let hint = "name another file with -o, or allow it with --overwrite";
@@ -211,7 +215,7 @@ pub fn check_target(path: &Path, overwrite: bool) -> Result<()> {
 fn write_json(what: &str, value: &impl Serialize, path: &Path) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| {
         let what = format!("{what} can't be written to {}", path.display());
-        Error::new(what, e.to_string(), "report this as a bug")
+        Error::new(ErrorKind::Bug, what, e.to_string(), "report this as a bug")
     })?;
     write_text(what, &(text + "\n"), path)
 }

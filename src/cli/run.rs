@@ -4,7 +4,7 @@ use super::{
     Exit, Failure,
     args::Run,
     console::Console,
-    files::{in_file, same_file},
+    files::same_file,
     profile::{self, Step},
     random,
     rewrite::check_target,
@@ -12,7 +12,7 @@ use super::{
 };
 use anstyle::Style;
 use bitonnx::{
-    Error, Result,
+    Error, ErrorKind, Result,
     npz::{self, Array},
     proto,
     runtime::{self, Options, Session},
@@ -70,7 +70,7 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
     let given = args.input.as_deref().map(npz::read).transpose()?;
     let (model, reading) = timed(|| proto::load(&args.model))?;
     let limits = random::Limits::of(&model);
-    let named = |e: Error| in_file(&args.model, &e);
+    let named = |e: Error| e.within(args.model.display());
     let options = Options { threads: args.threads };
     let (mut session, building) = timed(|| Session::new(model, &options)).map_err(named)?;
     let inputs = inputs(args, given, session.inputs(), &limits)?;
@@ -116,7 +116,7 @@ fn inputs(
     values: &[runtime::Value],
     limits: &random::Limits,
 ) -> Result<Arrays, Failure> {
-    let named = |e: Error| in_file(&args.model, &e);
+    let named = |e: Error| e.within(args.model.display());
     let needed: Vec<&runtime::Value> = values.iter().filter(|v| !limits.stored(&v.name)).collect();
     let (lambda, others): (Vec<_>, Vec<_>) = needed.into_iter().partition(|v| is_lambda(v));
     let mut inputs = match given {
@@ -152,6 +152,7 @@ fn without_inputs(values: &[&runtime::Value]) -> Error {
         random.push_str(&format!(" --dim '{dim}={}'", random::example(&dim)));
     }
     Error::new(
+        ErrorKind::InvalidOption,
         "neither --input nor --random is given",
         format!("the model takes {}", listed.join(", ")),
         format!("{random}; or --input FILE.npz, with arrays of these names"),
@@ -161,6 +162,7 @@ fn without_inputs(values: &[&runtime::Value]) -> Error {
 fn without_lambda(values: &[runtime::Value]) -> Error {
     let names: Vec<String> = values.iter().map(|v| format!("`{}`", v.name)).collect();
     Error::new(
+        ErrorKind::InvalidOption,
         "--lambda is of no use",
         format!("the model has no input `{LAMBDA}`; its inputs are {}", names.join(", ")),
         "leave it out, or run a QAT variant",
@@ -169,6 +171,7 @@ fn without_lambda(values: &[runtime::Value]) -> Error {
 
 fn missing_lambda() -> Error {
     Error::new(
+        ErrorKind::InvalidOption,
         format!("input `{LAMBDA}` is missing"),
         "the model blends from full precision (0) to quantised (1), and needs to be told how far",
         format!("--lambda 1, or an array `{LAMBDA}` in --input FILE.npz"),
@@ -180,6 +183,7 @@ fn check_output(args: &Run) -> Result<()> {
     let Some(out) = &args.output else { return Ok(()) };
     if read.into_iter().flatten().any(|path| same_file(path, out)) {
         return Err(Error::new(
+            ErrorKind::InvalidOption,
             format!("{} can't be written", out.display()),
             "this very command reads it",
             "write the outputs to another file",

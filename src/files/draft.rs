@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all.
 
-use super::{blocks, folder, unwritable};
-use crate::error::Result;
+use super::{blocks, folder};
+use crate::error::{Error, Result};
 use std::{
     fs::File,
     io::{self, Write},
@@ -27,13 +27,13 @@ impl Draft {
             let result = blocks::write(temporary.file(), length, fill)?;
             Ok((Draft(temporary), result))
         };
-        attempt().map_err(|e| unwritable(path, &e))
+        attempt().map_err(|e| Error::unwritable(path, e))
     }
 
     /// Gives it its name, in the folder where it is, once all of it is on the disk. A file of that name is
     /// replaced, and leaves its permissions.
     pub fn put(self, path: &Path) -> Result<()> {
-        self.named(path).map_err(|e| unwritable(path, &e))
+        self.named(path).map_err(|e| Error::unwritable(path, e))
     }
 
     fn named(mut self, path: &Path) -> io::Result<()> {

@@ -19,7 +19,7 @@ use std::{
 ///
 /// The file may be replaced by renaming while the map is in use, not changed in place.
 pub fn read(path: &Path) -> Result<Bytes> {
-    content(path).map_err(|e| unreadable(path, &e))
+    content(path).map_err(|e| Error::unreadable(path, e))
 }
 
 /// Writes what `fill` makes, about `length` bytes.
@@ -32,7 +32,7 @@ pub fn write<T>(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<T>,
 ) -> Result<T> {
     match Target::of(path)? {
-        Target::Stream(stream) => stream.write(fill).map_err(|e| unwritable(path, &e)),
+        Target::Stream(stream) => stream.write(fill).map_err(|e| Error::unwritable(path, e)),
         Target::File(file) => {
             let (draft, result) = Draft::beside(&file, length, fill)?;
             draft.put(&file).map(|()| result)
@@ -88,20 +88,4 @@ fn is_pipe(found: &std::fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_pipe(_: &std::fs::Metadata) -> bool {
     false
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::new(
-        format!("{} can't be read", path.display()),
-        error.to_string(),
-        "check the path and the file's permissions",
-    )
-}
-
-fn unwritable(path: &Path, error: &io::Error) -> Error {
-    Error::new(
-        format!("{} can't be written", path.display()),
-        error.to_string(),
-        "check that the folder exists, that you may write there, and the free space",
-    )
 }

@@ -1,7 +1,7 @@
 //! Where what is written to a path goes.
 
 use super::folder;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::{
     fs::{self, OpenOptions},
     io::{self, BufWriter, Write},
@@ -34,7 +34,8 @@ impl Target {
     /// links lead in a circle.
     pub fn of(path: &Path) -> Result<Self> {
         let failed = |why: &str, hint: &str| {
-            Err(Error::new(format!("{} can't be written", path.display()), why, hint))
+            let what = format!("{} can't be written", path.display());
+            Err(Error::new(ErrorKind::Unwritable, what, why, hint))
         };
         if path.is_dir() {
             return failed("it is a folder", "name a file in it");

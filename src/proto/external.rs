@@ -5,7 +5,7 @@ use super::{
     tensor_proto::DataLocation, tensors_mut,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     files,
 };
 use bytes::Bytes;
@@ -50,7 +50,7 @@ impl Files<'_> {
         let what = format!("tensor `{name}` of {} can't be read", self.model.display());
         let broken = |why: String| {
             let hint = "keep the model's data files beside it, as its exporter wrote them";
-            Error::new(&what, why, hint)
+            Error::new(ErrorKind::InvalidFile, &what, why, hint)
         };
         let entry =
             |key: &str| tensor.external_data.iter().find(|e| e.key() == key).map(|e| e.value());
@@ -78,7 +78,7 @@ impl Files<'_> {
             let content = files::read(&path)?;
             if let Some(found) = stand_in(&content) {
                 let why = format!("its data file `{location}` is {}", found.is);
-                return Err(Error::new(&what, why, found.hint));
+                return Err(Error::new(ErrorKind::InvalidFile, &what, why, found.hint));
             }
             self.open.insert(location.to_owned(), File { path, content });
         }

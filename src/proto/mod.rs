@@ -24,7 +24,7 @@ pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes};
 pub use tensors::tensors_mut;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     files,
 };
 use bytes::Bytes;
@@ -36,8 +36,9 @@ use std::path::{Path, PathBuf};
 /// Encoding the result again gives what any protobuf writer would: for a file from such a writer,
 /// the same bytes. `name` is used in errors only.
 pub fn decode(bytes: Bytes, name: &str) -> Result<ModelProto> {
-    let no_model =
-        |why: String, hint: &str| Error::new(format!("{name} is not an ONNX model"), why, hint);
+    let no_model = |why: String, hint: &str| {
+        Error::new(ErrorKind::InvalidFile, format!("{name} is not an ONNX model"), why, hint)
+    };
     let check = "check that the file is complete and was written by an ONNX exporter";
     if let Some(found) = stand_in::stand_in(&bytes) {
         return Err(no_model(format!("it is {}", found.is), found.hint));
@@ -49,6 +50,7 @@ pub fn decode(bytes: Bytes, name: &str) -> Result<ModelProto> {
     }
     if let Some(unknown) = wire::unknown_field(&bytes) {
         return Err(Error::new(
+            ErrorKind::Unsupported,
             format!("{name} can't be read without loss"),
             format!(
                 "a {} in it has a field {} that ONNX's schema (IR version {}) does not know",

@@ -4,7 +4,7 @@ use super::{
     ModelProto, StringStringEntryProto, TensorProto, encode::encode, tensor_proto::DataLocation,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     files::{self, Draft, Target},
 };
 use bytes::Bytes;
@@ -72,9 +72,10 @@ pub fn save_sealed(
     let length = model.encoded_len();
     match external {
         ExternalData::Never if length > MAX_MESSAGE => Err(Error::new(
+            ErrorKind::TooLarge,
             format!("{} can't be written", path.display()),
             format!("it would have {length} bytes, and protobuf's limit is {MAX_MESSAGE}"),
-            "let its weights go into a file beside it: --external-data auto",
+            "let its weights go into a file beside it",
         )),
         ExternalData::Never => save_whole(model.clone(), path, progress, seal),
         ExternalData::Auto if length <= MAX_MESSAGE => {
@@ -126,6 +127,7 @@ fn save_external(
 ) -> Result<Saved> {
     let Target::File(path) = &Target::of(path)? else {
         return Err(Error::new(
+            ErrorKind::Unwritable,
             format!("{} can't be written", path.display()),
             "its weights go into a file beside it, and it is no file",
             "name a file",
@@ -138,6 +140,7 @@ fn save_external(
     };
     if model.encoded_len() > MAX_MESSAGE {
         return Err(Error::new(
+            ErrorKind::Unsupported,
             format!("{} can't be written", path.display()),
             format!(
                 "without its initializers it still has {} bytes, and protobuf's limit is {MAX_MESSAGE}",

@@ -1,7 +1,7 @@
 //! Sizes and bytes of stored tensors.
 
 use super::{ModelProto, TensorProto, tensor_proto::DataType, tensors_mut};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 
 /// Number of elements; `None` where a dimension is negative or the product overflows.
@@ -77,7 +77,12 @@ pub(super) fn check_sizes(model: &mut ModelProto, name: &str) -> Result<()> {
         |owner, tensor| if fits(tensor) { Ok(()) } else { Err(misfit(owner, tensor)) },
     )
     .map_err(|why| {
-        Error::new(format!("{name} is broken"), why, "export or download the model again")
+        Error::new(
+            ErrorKind::InvalidFile,
+            format!("{name} is broken"),
+            why,
+            "export or download the model again",
+        )
     })
 }
 

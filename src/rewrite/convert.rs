@@ -127,7 +127,7 @@ impl<'o> Converter<'o> {
         }
         let trained = expected || ternary.exact;
         if trained && self.is_qat() {
-            return Err("it was trained ternary already: --qat leaves it as it is".into());
+            return Err("it was trained ternary already, and a QAT file leaves it as it is".into());
         }
         let correction = match &self.options.lrc {
             Some(lrc) if !trained => {

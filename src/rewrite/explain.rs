@@ -10,7 +10,7 @@ use super::{
     survey::{Nearest, Recipe, Site, nearest, survey},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     graph::{self, Constants, NodeId, View, nested_graphs, operator},
     pattern::label,
     proto::{self, ModelProto, NodeProto, opset},
@@ -77,6 +77,7 @@ pub fn explain(
 ) -> Result<Vec<Explanation>> {
     graph::check(model).map_err(|why| {
         Error::new(
+            ErrorKind::InvalidModel,
             "the model can't be explained",
             why,
             "check it with onnx.checker and export it again",
@@ -196,10 +197,11 @@ fn unknown(model: &ModelProto, name: &str) -> Error {
     let labels: Vec<&str> = graphs.iter().flat_map(|g| &g.node).map(label).collect();
     let near = near(&labels, name);
     let hint = match near.is_empty() {
-        true => "`bitonnx inspect` lists the projections, `bitonnx show` every node".to_owned(),
+        true => "name a node of the model, or a value that one makes".to_owned(),
         false => near.join(", "),
     };
     Error::new(
+        ErrorKind::NoSuchNode,
         format!("there is no node `{name}`"),
         format!(
             "none of the model's {} nodes has that name or makes a value of that name",

@@ -7,7 +7,7 @@
 //! it (MatMulIntegerToFloatFusion) into an operator that loses the bias.
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     proto::FunctionProto,
     text,
 };
@@ -28,6 +28,7 @@ const MIN_OPSET: i64 = 11;
 pub fn bit_linear(opset: i64) -> Result<FunctionProto> {
     if opset < MIN_OPSET {
         return Err(Error::new(
+            ErrorKind::Unsupported,
             format!("a model of opset {opset} can't hold a BitLinear"),
             format!("its definition needs operators of opset {MIN_OPSET}"),
             format!(
@@ -37,7 +38,12 @@ pub fn bit_linear(opset: i64) -> Result<FunctionProto> {
     }
     let body = body(opset);
     text::parse_function(&body).map_err(|e| {
-        Error::new("BitLinear's definition is broken", e.to_string(), "report this as a bug")
+        Error::new(
+            ErrorKind::Bug,
+            "BitLinear's definition is broken",
+            e.to_string(),
+            "report this as a bug",
+        )
     })
 }
 

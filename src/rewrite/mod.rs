@@ -28,7 +28,7 @@ pub use rule::{Effect, Match, NoMatch, Projection, Reject, Rule, RuleBuilder};
 pub use weight::Weight;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     graph::{self, Constants, Patch, View},
     proto::{self, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, opset},
     report::{Action, Entry, Report},
@@ -90,6 +90,7 @@ pub fn rewrite_unsealed(
 ) -> Result<Rewritten> {
     graph::check(&model).map_err(|why| {
         Error::new(
+            ErrorKind::InvalidModel,
             "the model can't be rewritten",
             why,
             "check it with onnx.checker and export it again",
@@ -112,6 +113,7 @@ pub fn rewrite_unsealed(
     let mut converter = Converter::new(&model, options);
     if converter.is_qat() && !is_qat && converter.store.names.contains(qat::LAMBDA) {
         return Err(Error::new(
+            ErrorKind::InvalidModel,
             "the QAT variant can't be made",
             format!("the model has a value named `{}`, which would be its new input", qat::LAMBDA),
             "rename that value",
@@ -193,13 +195,14 @@ fn newly_rounded(count: usize, of: usize) -> Option<String> {
 /// Refuses options that a QAT file's inference model has from the QAT file.
 fn check_unchanged(options: &Options) -> Result<()> {
     let changed = [
-        ("--subln", options.subln.is_some()),
+        ("`subln`", options.subln.is_some()),
         ("a low-rank correction", options.lrc.is_some()),
-        ("--granularity", options.granularity != Granularity::default()),
+        ("`granularity`", options.granularity != Granularity::default()),
     ];
     match changed.iter().find(|(_, given)| *given) {
         None => Ok(()),
         Some((option, _)) => Err(Error::new(
+            ErrorKind::InvalidOption,
             format!("{option} can't be given for a QAT file"),
             "its inference model has the norms, corrections and scales that it was trained with",
             "leave it out, or make another QAT file of the float model",
@@ -229,10 +232,11 @@ fn check_options(
     let Some((site, n, k)) = sides.min_by_key(|(_, n, k)| *n.min(k)) else { return Ok(()) };
     lrc.rank_for(n, k).map(drop).map_err(|why| {
         Error::new(
+            ErrorKind::InvalidOption,
             format!("the correction of node `{}` can't be made", site.name),
             format!("{why}, the lesser side of its weight, {n} by {k}"),
             format!(
-                "give a rank of at most {}, which every projection can have, or --lrc-ratio",
+                "give a rank of at most {}, which every projection can have, or a ratio",
                 n.min(k)
             ),
         )
@@ -311,7 +315,7 @@ fn untrained_norms(entries: &[Entry], options: &Options) -> Option<String> {
     (inserted > 0 && options.qat.is_none()).then(|| {
         format!(
             "SubLN with gain one ruins a model that was not trained with it ({inserted} inserted; a Llama of \
-             0.86 M parameters went from perplexity 13.6 to 1,100): use --subln none, or train with --qat"
+             0.86 M parameters went from perplexity 13.6 to 1,100): rewrite without it, or train the QAT variant"
         )
     })
 }
@@ -393,7 +397,12 @@ fn finish(
         metadata("bitonnx.options", &made_with.to_string()),
     ]);
     graph::check(&model).map_err(|why| {
-        Error::new("the rewritten model is broken", why, "report this as a bug, with the model")
+        Error::new(
+            ErrorKind::Bug,
+            "the rewritten model is broken",
+            why,
+            "report this as a bug, with the model",
+        )
     })?;
     Ok((model, manifest))
 }

@@ -1,7 +1,7 @@
 //! What a rewrite is asked to do.
 
 use super::parameters::Trainable;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
@@ -92,9 +92,10 @@ impl Filter {
         let pattern = Regex::new(pattern).map_err(|e| {
             let why = e.to_string();
             Error::new(
-                format!("--{} {pattern:?} is not a regular expression", verb(include)),
+                ErrorKind::InvalidOption,
+                format!("{} {pattern:?} is not a regular expression", verb(include)),
                 why.lines().last().unwrap_or_default().trim_start_matches("error: "),
-                "escape special characters with a backslash; `bitonnx inspect` lists the nodes' names",
+                "escape special characters with a backslash",
             )
         })?;
         Ok(Filter { include, pattern })

@@ -11,7 +11,7 @@ use super::{
     weight::storage,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     graph::{Constants, View, norm, operator},
     proto::{
         self, GraphProto, ModelProto, NodeProto, TensorProto, element_count, nested_graphs,
@@ -184,12 +184,12 @@ pub(super) fn finish(
 
 fn nothing_to_train(preset: Preset) -> Error {
     let hint = match preset {
-        Preset::All => "let some be trained: --trainable-include",
-        Preset::LrcOnly => "add corrections: --lrc-rank or --lrc-ratio",
-        Preset::SublnOnly => "insert norms: --subln output",
+        Preset::All => "name some that are trained all the same",
+        Preset::LrcOnly => "ask for low-rank corrections",
+        Preset::SublnOnly => "ask for SubLN, before output projections for one",
     };
     let why = "every initializer of the QAT file would be frozen";
-    Error::new("there is nothing to train", why, hint)
+    Error::new(ErrorKind::InvalidOption, "there is nothing to train", why, hint)
 }
 
 /// A filter that matches no initializer is an error, as for projections.
@@ -200,13 +200,14 @@ fn check_filters(model: &ModelProto, options: &Options, trainable: &Trainable) -
         let matches = stored.any(|t| filter.pattern.is_match(t.name()));
         if !matches && !options.allow_unmatched {
             return Err(Error::new(
+                ErrorKind::NoSuchInitializer,
                 format!(
-                    "--trainable-{} {:?} matches no initializer",
+                    "trainable {} {:?} matches no initializer",
                     verb(filter.include),
                     filter.pattern.as_str()
                 ),
                 "no initializer of the QAT file has such a name",
-                "see their names in the manifest that --qat writes without it; --allow-unmatched ignores this",
+                "correct it by the manifest that is made without it, or allow that it matches none",
             ));
         }
     }

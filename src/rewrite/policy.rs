@@ -5,7 +5,7 @@ use super::{
     rule::Effect,
     survey::Site,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// What becomes of a projection, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +27,14 @@ pub(super) fn decide(
         if sites.iter().any(|site| filter.pattern.is_match(&site.name)) {
             continue;
         }
-        let what = format!(
-            "--{} {:?} matches no projection",
-            verb(filter.include),
-            filter.pattern.as_str()
-        );
+        let what =
+            format!("{} {:?} matches no projection", verb(filter.include), filter.pattern.as_str());
         if !options.allow_unmatched {
             return Err(Error::new(
+                ErrorKind::NoSuchProjection,
                 what,
                 format!("none of the model's {} projections has such a name", sites.len()),
-                "see their names with `bitonnx inspect`; --allow-unmatched makes this a warning",
+                "correct it, or allow that it matches none",
             ));
         }
         warnings.push(what);
@@ -49,7 +47,7 @@ fn decide_one(site: &Site, options: &Options, is_qat: bool) -> Decision {
         return Decision::Keep(why.clone());
     }
     if let Some(filter) = options.filters.iter().rev().find(|f| f.pattern.is_match(&site.name)) {
-        let reason = format!("--{} {:?}", verb(filter.include), filter.pattern.as_str());
+        let reason = format!("{} {:?}", verb(filter.include), filter.pattern.as_str());
         return if filter.include { Decision::Convert(reason) } else { Decision::Keep(reason) };
     }
     if is_qat {
@@ -65,6 +63,6 @@ fn decide_one(site: &Site, options: &Options, is_qat: bool) -> Decision {
         None if site.role.in_block() => {
             Decision::Convert("projection of a transformer block".into())
         }
-        None => Decision::Keep(format!("{} is kept unless --include names it", site.role)),
+        None => Decision::Keep(format!("{} is kept unless a filter includes it", site.role)),
     }
 }

@@ -9,7 +9,7 @@
 
 use super::{options::Options, parameters::PARAMETER, qat};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     graph::{self, Before, Constants, View},
     pattern::{Pattern, label},
     proto::{
@@ -74,14 +74,15 @@ pub(super) fn settle(mut model: ModelProto) -> Result<ModelProto> {
     let view = View::new(graph);
     if let Some(reader) = view.uses(qat::LAMBDA).first() {
         return Err(Error::new(
+            ErrorKind::InvalidModel,
             "the QAT file can't become an inference model",
             format!(
                 "node `{}` reads `{}`, and is no blend that bitonnx writes",
                 label(view.node(reader.node)),
                 qat::LAMBDA
             ),
-            "rewrite the file that `rewrite --qat` wrote, with the trained weights in it (import-weights), \
-             before other tools change it",
+            "rewrite the QAT file as it was made, with the trained weights imported into it, before other tools \
+             change it",
         ));
     }
     if !view.is_output(qat::LAMBDA) {

@@ -1,6 +1,6 @@
 //! Panics of tract's, made errors.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::{
     any::Any,
     panic::{self, AssertUnwindSafe, catch_unwind},
@@ -17,6 +17,7 @@ pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     ended.unwrap_or_else(|panic| {
         Err(Error::new(
+            ErrorKind::Failed,
             "the model can't be run",
             format!("tract panicked: {}", message(&*panic)),
             "check that the inputs' values are in range (token ids within the vocabulary), and the model with onnx.checker",

@@ -12,7 +12,7 @@ pub(super) use names::{Names, opset_of};
 pub(super) use stored::Stored;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto},
 };
 use std::collections::{HashMap, HashSet};
@@ -34,7 +34,12 @@ pub(super) fn lower(mut model: ModelProto) -> Result<Lowered> {
     let opset = proto::opset(&model);
     functions::inline(&mut model)?;
     let mut graph = model.graph.take().ok_or_else(|| {
-        Error::new("the model can't be run", "it holds no graph", "check where the model is from")
+        Error::new(
+            ErrorKind::InvalidModel,
+            "the model can't be run",
+            "it holds no graph",
+            "check where the model is from",
+        )
     })?;
     names::make_unique(&mut graph);
     let stored = stored::take(&mut graph)?;
@@ -83,6 +88,7 @@ pub(super) fn tensor_type(value: &ValueInfoProto) -> Option<&proto::type_proto::
 /// The error of a value that more than one node makes, or that is stored and made.
 pub(super) fn made_twice(value: &str) -> Error {
     Error::new(
+        ErrorKind::InvalidModel,
         format!("value `{value}` can't be computed"),
         "it is made twice: each value of a model has one node that makes it, or is stored",
         "check the model with onnx.checker",

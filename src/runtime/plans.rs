@@ -18,7 +18,7 @@ use super::{
     packed::Dense,
     walk::{Feed, chain, walk},
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::collections::{HashSet, VecDeque};
 use tract_hir::internal::*;
 
@@ -259,7 +259,12 @@ fn close(a: &Tensor, b: &Tensor) -> TractResult<bool> {
 
 /// An error of tract's.
 pub(super) fn failed(what: &str, e: &TractError) -> Error {
-    Error::new(what, chain(e), "check the inputs; if they are right, report the model to bitonnx")
+    Error::new(
+        ErrorKind::Failed,
+        what,
+        chain(e),
+        "check the inputs; if they are right, report the model to bitonnx",
+    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{
     tensor,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     kernels::{KERNEL_VARIABLE, Kernel},
     npz::Array,
     proto::{
@@ -102,7 +102,7 @@ impl Session {
         let lowered = guarded(|| lower::lower(model))?;
         let kernel = Kernel::from_env().map_err(|e| {
             let unset = format!("unset {KERNEL_VARIABLE}, or give it another name");
-            Error::new("the model can't be run", e.to_string(), unset)
+            Error::new(ErrorKind::InvalidOption, "the model can't be run", e.to_string(), unset)
         })?;
         let threads = options.threads.or_else(|| std::thread::available_parallelism().ok());
         let threads = threads.map_or(1, NonZeroUsize::get);
@@ -229,6 +229,7 @@ impl Session {
         if let Some(unknown) = inputs.keys().find(|k| self.inputs.iter().all(|v| v.name != **k)) {
             let names: Vec<&str> = self.inputs.iter().map(|v| v.name.as_str()).collect();
             return Err(Error::new(
+                ErrorKind::InvalidInput,
                 format!("the model has no input `{unknown}`"),
                 format!("its inputs are {}", names.join(", ")),
                 "name the arrays as the graph's inputs",
@@ -241,6 +242,7 @@ impl Session {
                 None if self.lowered.stored.contains_key(&value.name) => {}
                 None => {
                     return Err(Error::new(
+                        ErrorKind::InvalidInput,
                         format!("input `{}` is missing", value.name),
                         format!("the model needs it: {value}"),
                         "give an array of that name",
@@ -254,6 +256,7 @@ impl Session {
     fn bind_one(&self, value: &Value, array: &Array) -> Result<Input> {
         let unfit = |why: String| {
             Err(Error::new(
+                ErrorKind::InvalidInput,
                 format!("input `{}` does not fit", value.name),
                 why,
                 format!("give an array like {value}"),
@@ -298,7 +301,7 @@ impl Session {
                         "give inputs of one `{name}`: it is {other} in `{owner}` and {size} in `{}`",
                         value.name
                     );
-                    return Error::new(error.what(), error.why(), hint);
+                    return error.with_hint(hint);
                 }
             }
         }
@@ -330,6 +333,7 @@ fn describe(value: &ValueInfoProto) -> Result<Value> {
     let Some((kind, dtype)) = kind.and_then(|t| Some((t, tensor::dtype_name(t.elem_type())?)))
     else {
         return Err(Error::new(
+            ErrorKind::Unsupported,
             format!("`{}` can't be given or taken", value.name()),
             "it is not a tensor of bools, integers or floats",
             "export the model with tensors only",

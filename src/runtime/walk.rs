@@ -11,7 +11,7 @@ use super::{
     recipes,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     proto::{GraphProto, NodeProto},
 };
 use prost::Message as _;
@@ -67,6 +67,7 @@ pub(super) fn walk(
     match walk.unresolved.first() {
         None => Ok(walk.model),
         Some(value) => Err(Error::new(
+            ErrorKind::InvalidModel,
             format!("value `{value}` can't be computed"),
             "a node or a graph output reads it, and nothing makes it",
             "check the model with onnx.checker",
@@ -190,6 +191,7 @@ impl<'a> Walk<'a> {
         let Some(builder) = builder.filter(|_| known) else { return Err(lacking(node)) };
         let fail = |e: &dyn std::fmt::Display| {
             Error::new(
+                ErrorKind::Unsupported,
                 format!("node `{}` ({}) can't be run", node_name(node), operator(node)),
                 e.to_string(),
                 "run the model with ONNX Runtime, or export it without this use of the operator",
@@ -221,6 +223,7 @@ impl<'a> Walk<'a> {
     fn nested(&self, node: &NodeProto, condition: bool) -> Result<(InferenceModel, Vec<String>)> {
         let graph = branch(node, condition).ok_or_else(|| {
             Error::new(
+                ErrorKind::InvalidModel,
                 format!("node `{}` (If) can't be run", node_name(node)),
                 "it has no graph for one of its branches",
                 "check the model with onnx.checker",
@@ -274,6 +277,7 @@ pub(super) fn operator(node: &NodeProto) -> String {
 
 fn lacking(node: &NodeProto) -> Error {
     Error::new(
+        ErrorKind::Unsupported,
         format!("node `{}` can't be run", node_name(node)),
         format!("tract has no operator {}", operator(node)),
         "run the model with ONNX Runtime, or export it without this operator",
@@ -282,6 +286,7 @@ fn lacking(node: &NodeProto) -> Error {
 
 fn refused(what: &str, e: &TractError) -> Error {
     Error::new(
+        ErrorKind::InvalidModel,
         format!("`{what}` can't be run"),
         chain(e),
         "check the model with onnx.checker; if it is valid, report the model to bitonnx",

@@ -512,7 +512,7 @@ fn a_filter_must_match_something() {
     assert_snapshot!("cli@error_unmatched", ran.text());
     let ran = place.run(&[&args[..], &["--allow-unmatched"]].concat());
     ran.assert_done();
-    assert!(ran.stderr.contains("warning: --exclude \"nowhere\""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("warning: exclude \"nowhere\""), "{}", ran.stderr);
 }
 
 #[test]

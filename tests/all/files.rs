@@ -1,7 +1,7 @@
 //! Models from and to files: nothing is lost, nothing is half written, nothing outside is read.
 
 use bitonnx::{
-    files,
+    ErrorKind, files,
     proto::{
         self, AttributeProto, ExternalData, FunctionProto, GraphProto, ModelProto, NodeProto,
         SparseTensorProto, TensorProto, TrainingInfoProto, tensor_proto::DataLocation,
@@ -330,6 +330,24 @@ fn files_that_stand_for_others_are_named() {
         assert!(error.hint().contains("download the raw file"), "{error}");
     }
     assert!(!loaded("<!doc").why().contains("web page"));
+}
+
+#[test]
+fn what_the_system_refuses_is_the_source_of_the_error() {
+    use std::{error::Error as _, io};
+    let folder = tempfile::tempdir().unwrap();
+    let missing = proto::load(&folder.path().join("model.onnx")).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    let source = missing.source().and_then(|source| source.downcast_ref::<io::Error>());
+    assert_eq!(source.map(io::Error::kind), Some(io::ErrorKind::NotFound));
+    assert_eq!(proto::load(folder.path()).unwrap_err().kind(), ErrorKind::Unreadable);
+    let nowhere = folder.path().join("none/model.onnx");
+    let unwritable = files::write_bytes(&nowhere, b"").unwrap_err();
+    assert_eq!(unwritable.kind(), ErrorKind::Unwritable);
+    assert!(unwritable.source().is_some());
+    let broken = proto::decode("no model".into(), "a name").unwrap_err();
+    assert_eq!(broken.kind(), ErrorKind::InvalidFile);
+    assert!(broken.source().is_none());
 }
 
 #[test]

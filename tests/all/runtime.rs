@@ -562,16 +562,16 @@ fn wrong_values_leave_open_plans_as_they_are() {
         let x = floats_array(&[n], &(0..n).map(|i| i as f32).collect::<Vec<_>>());
         let i = Array::I64(ArrayD::from_elem(IxDyn(&[1]), i));
         let y = session.run(&Arrays::from([("x".into(), x), ("i".into(), i)]));
-        (y.map(|y| floats(&y[0].1)), session.plans())
+        (y.ok().map(|y| floats(&y[0].1)), session.plans())
     };
     for n in [3, 4, 5] {
-        assert_eq!(run(n, 2), (Ok(vec![2.0]), 1));
+        assert_eq!(run(n, 2), (Some(vec![2.0]), 1));
     }
-    assert!(run(6, 99).0.is_err());
+    assert!(run(6, 99).0.is_none());
     for n in [7, 8, 9, 10] {
-        assert_eq!(run(n, 2).0, Ok(vec![2.0]));
+        assert_eq!(run(n, 2).0, Some(vec![2.0]));
     }
-    assert_eq!(run(11, 2), (Ok(vec![2.0]), 1));
+    assert_eq!(run(11, 2), (Some(vec![2.0]), 1));
 }
 
 /// What a recipe computes is planned for shapes that are known.

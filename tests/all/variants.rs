@@ -3,6 +3,7 @@
 
 use crate::graphs;
 use bitonnx::{
+    ErrorKind,
     proto::{self, ModelProto},
     report::{Action, Report},
     rewrite::{
@@ -202,6 +203,7 @@ fn a_rank_that_is_too_large_is_refused_before_any_work() {
         panic!("no weight should be read");
     });
     let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert_eq!(error.what(), "the correction of node `q` can't be made");
     assert!(error.why().contains("rank 9 is more than 8"), "{error}");
 }

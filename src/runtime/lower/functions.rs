@@ -8,7 +8,7 @@ use super::{
     nested_graphs_mut, node_name,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     proto::{self, AttributeProto, FunctionProto, ModelProto, NodeProto},
 };
 use std::collections::HashMap;
@@ -76,6 +76,7 @@ impl Inlining<'_> {
         self.nodes = self.nodes.saturating_add(function.node.len());
         if self.calls.contains(&index) || self.nodes > MOST_NODES {
             return Err(Error::new(
+                ErrorKind::InvalidModel,
                 format!("node `{}` can't be run", node_name(node)),
                 format!(
                     "the function {}::{} calls itself or grows without bound",

@@ -2,7 +2,7 @@
 
 use super::{nested_graphs_mut, node_name};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     proto::{
         AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
         type_proto,
@@ -104,6 +104,7 @@ fn constant(node: &mut NodeProto) -> Result<Option<Stored>> {
     match value.and_then(|a| a.t.take()) {
         Some(value) => Ok(Some(Stored::file(value))),
         None => Err(Error::new(
+            ErrorKind::Unsupported,
             format!("constant `{}` can't be read", node_name(node)),
             "it holds neither a dense tensor nor numbers",
             "export the model with dense tensors of numbers",
@@ -148,7 +149,12 @@ fn widen_attributes(node: &mut NodeProto) -> Result<()> {
 fn widen(tensor: &TensorProto) -> Result<TensorProto> {
     let unreadable = |e: &TractError| {
         let hint = "check the model with onnx.checker";
-        Error::new("a bfloat16 attribute can't be read", e.to_string(), hint)
+        Error::new(
+            ErrorKind::InvalidModel,
+            "a bfloat16 attribute can't be read",
+            e.to_string(),
+            hint,
+        )
     };
     let value = tensor::from_proto(tensor).map_err(|e| unreadable(&e))?;
     let value = value.to_plain_array_view::<f32>().map_err(|e| unreadable(&e))?;
