@@ -1,6 +1,8 @@
 //! Activations rounded to int8, row by row.
 
-use super::{BLOCK, Element, Error, Isa, Kernel, LANES, check_length, weights::TILE_K};
+use super::{
+    BLOCK, Element, Error, Job, Kernel, LANES, Tier, check_length, scalar, weights::TILE_K,
+};
 
 /// Activations are widened this many at a time: a buffer that stays in the first-level cache.
 const CHUNK: usize = 16 * TILE_K;
@@ -169,44 +171,55 @@ impl RowBlock<'_> {
         if let Some(norm) = norm {
             check_length("gain", self.k, norm.gain.len())?;
         }
-        let mut buffer = [0.0; CHUNK];
-        for (row, x) in x.chunks_exact(self.k.max(1)).enumerate() {
-            let x = Row::new(kernel.isa, x, norm, &mut buffer);
-            let lines = &mut self.lines[row..];
-            (self.step[row], self.sum[row]) = x.quantize(eps, lines, self.height, &mut buffer);
-        }
+        kernel.tier.run(Quantize { block: self, x, norm, eps });
         Ok(())
+    }
+}
+
+/// [`RowBlock::quantize`], compiled for each tier.
+struct Quantize<'a, 'b, T> {
+    block: RowBlock<'a>,
+    x: &'b [T],
+    norm: Option<Norm<'b>>,
+    eps: f32,
+}
+
+impl<T: Element> Job for Quantize<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn on<I: Tier>(self, tier: I) {
+        let Quantize { block, x, norm, eps } = self;
+        let mut buffer = [0.0; CHUNK];
+        for (row, x) in x.chunks_exact(block.k.max(1)).enumerate() {
+            let x = Row::new(x, norm, &mut buffer);
+            let lines = &mut block.lines[row..];
+            let (step, sum) = x.quantize(tier, eps, lines, block.height, &mut buffer);
+            (block.step[row], block.sum[row]) = (step, sum);
+        }
     }
 }
 
 /// A row as it is to be rounded, [`CHUNK`] numbers at a time.
 struct Row<'a, T> {
-    isa: &'a dyn Isa,
     x: &'a [T],
     /// What all of the row is multiplied with, and each element's gain.
     norm: Option<(f32, &'a [f32])>,
 }
 
 impl<'a, T: Element> Row<'a, T> {
-    fn new(
-        isa: &'a dyn Isa,
-        x: &'a [T],
-        norm: Option<Norm<'a>>,
-        buffer: &mut [f32; CHUNK],
-    ) -> Row<'a, T> {
+    #[inline(always)]
+    fn new(x: &'a [T], norm: Option<Norm<'a>>, buffer: &mut [f32; CHUNK]) -> Row<'a, T> {
         let norm = norm.map(|Norm { eps, gain }| {
             let mut sums = [0.0; LANES];
-            x.chunks(CHUNK).for_each(|x| isa.add_squares(T::widen(x, buffer), &mut sums));
+            x.chunks(CHUNK).for_each(|x| scalar::add_squares(T::widen(x, buffer), &mut sums));
             let mean = sums.iter().sum::<f32>() / x.len() as f32;
             (1.0 / (mean + eps).sqrt(), gain)
         });
-        Row { isa, x, norm }
+        Row { x, norm }
     }
 
-    fn chunks(&self) -> usize {
-        self.x.len().div_ceil(CHUNK)
-    }
-
+    #[inline(always)]
     fn chunk<'b>(&self, index: usize, buffer: &'b mut [f32; CHUNK]) -> &'b [f32]
     where
         'a: 'b,
@@ -216,23 +229,25 @@ impl<'a, T: Element> Row<'a, T> {
         let Some((factor, gain)) = self.norm else { return T::widen(x, buffer) };
         let buffer = &mut buffer[..x.len()];
         T::widen_into(x, buffer);
-        self.isa.scale(buffer, factor);
+        scalar::scale(buffer, factor);
         T::round(buffer);
-        self.isa.multiply(buffer, &gain[range]);
+        scalar::multiply(buffer, &gain[range]);
         T::round(buffer);
         buffer
     }
 
     /// Rounds the row into every `height`-th line; gives its step and the sum of its codes.
-    fn quantize(
+    #[inline(always)]
+    fn quantize<I: Tier>(
         &self,
+        tier: I,
         eps: f32,
         lines: &mut [Line],
         height: usize,
         buffer: &mut [f32; CHUNK],
     ) -> (f32, i32) {
-        let chunks = 0..self.chunks();
-        let largest = chunks.map(|i| self.isa.max_magnitude(self.chunk(i, buffer))).max();
+        let chunks = self.x.len().div_ceil(CHUNK);
+        let largest = (0..chunks).map(|i| scalar::max_magnitude(self.chunk(i, buffer))).max();
         let largest = f32::from_bits(largest.unwrap_or_default());
         let g = largest.max(eps);
         let factor = 127.0 / g;
@@ -240,11 +255,8 @@ impl<'a, T: Element> Row<'a, T> {
             lines.iter_mut().step_by(height).for_each(|line| *line = Line::ZERO);
             return (f32::NAN, 0);
         }
-        let lines = lines.chunks_mut(height * CHUNK / TILE_K).enumerate().take(self.chunks());
-        let sums = lines.map(|(i, lines)| {
-            let x = self.chunk(i, buffer);
-            self.isa.round(x, factor, lines, height)
-        });
+        let lines = lines.chunks_mut(height * CHUNK / TILE_K).enumerate().take(chunks);
+        let sums = lines.map(|(i, lines)| tier.round(self.chunk(i, buffer), factor, lines, height));
         (g / 127.0, sums.sum())
     }
 }

@@ -18,12 +18,13 @@
 //! ```
 
 mod activations;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod element;
 mod product;
 mod scalar;
+mod tier;
 mod weights;
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
 
 pub use activations::{Activations, Norm, RowBlock};
 pub use element::Element;
@@ -32,7 +33,15 @@ pub use weights::Weights;
 
 use activations::{Line, Rows};
 use std::{fmt, sync::LazyLock};
+use tier::{Job, Tier, tiers};
 use weights::Tile;
+
+// A module and its tier in each line, the best first. The last is there on any CPU.
+tiers! {
+    #[cfg(target_arch = "x86_64")]
+    avx2::Avx2,
+    scalar::Scalar,
+}
 
 /// The environment variable that names the kernel to use, for tests of the lower tiers.
 pub const KERNEL_VARIABLE: &str = "BITONNX_KERNEL";
@@ -47,19 +56,13 @@ const LANES: usize = 16;
 #[derive(Clone, Copy)]
 pub struct Kernel {
     name: &'static str,
-    isa: &'static dyn Isa,
+    tier: AnyTier,
 }
 
 impl Kernel {
     /// What this CPU can run, best first, the scalar definition last.
     pub fn available() -> &'static [Kernel] {
-        static AVAILABLE: LazyLock<Vec<Kernel>> = LazyLock::new(|| {
-            let mut kernels = Vec::new();
-            #[cfg(target_arch = "x86_64")]
-            kernels.extend(x86_64::avx2().map(|isa| Kernel { name: "avx2", isa }));
-            kernels.push(Kernel { name: "scalar", isa: &scalar::Scalar });
-            kernels
-        });
+        static AVAILABLE: LazyLock<Vec<Kernel>> = LazyLock::new(AnyTier::detected);
         &AVAILABLE
     }
 
@@ -152,38 +155,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// What one instruction set supplies. [`scalar`] defines each result; others must equal it.
-trait Isa: Sync {
-    /// Adds each `x²` to the sum of its lane, that of `x[i]` to lane `i % 16`.
-    fn add_squares(&self, x: &[f32], sums: &mut [f32; LANES]);
-
-    /// `x · factor`.
-    fn scale(&self, x: &mut [f32], factor: f32);
-
-    /// `x[i] · gain[i]`.
-    fn multiply(&self, x: &mut [f32], gain: &[f32]);
-
-    /// The largest `|x|`, as the bits of an f32; those of an infinity or more where `x` holds one,
-    /// or a NaN.
-    fn max_magnitude(&self, x: &[f32]) -> u32;
-
-    /// Writes `rne(x · factor)` into every `step`-th line, from the first, 64 to a line. The last is
-    /// padded with zeros. Gives the sum of what it wrote. `|x · factor|` is below 128.
-    fn round(&self, x: &[f32], factor: f32, lines: &mut [Line], step: usize) -> i32;
-
-    /// `sums[m][n] = Σₖ q[m, k]·t[n, k]` for one block of weights, as many tiles as a row has lines.
-    fn sums(&self, tiles: &[Tile], rows: Rows<'_>, sums: &mut [[i32; BLOCK]]);
-
-    /// `y[m][n] = float(sums[m][n]) · (scale[n] · step[m])`.
-    fn dequantize(
-        &self,
-        sums: &[[i32; BLOCK]],
-        scale: &[f32; BLOCK],
-        step: &[f32],
-        y: &mut [[f32; BLOCK]],
-    );
-}
 
 fn check_length(of: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if expected == found { Ok(()) } else { Err(Error::Length { of, expected, found }) }

@@ -1,6 +1,9 @@
 //! The product of activations and weights, and its parts for threads.
 
-use super::{Activations, BLOCK, Element, Error, Kernel, Weights, check_length, weights::TILE_K};
+use super::{
+    Activations, BLOCK, Element, Error, Job, Kernel, Tier, Weights, check_length, scalar,
+    weights::TILE_K,
+};
 use std::ops::Range;
 
 /// Bytes of activations that one pass over the weights works on: they stay in a first-level cache, or nearly.
@@ -60,14 +63,10 @@ impl<'a, T: Element> Product<'a, T> {
             let mut y: Vec<_> = y.by_ref().take(rows.len() * self.x.height()).collect();
             for columns in &columns {
                 let width = (columns.len() * BLOCK).min(y.first().map_or(0, |y| y.len()));
-                let part = y.iter_mut().map(|y| y.split_off_mut(..width).unwrap_or_default());
-                let part = part.collect();
-                tasks.push(Task {
-                    product: self,
-                    rows: rows.clone(),
-                    columns: columns.clone(),
-                    y: part,
-                });
+                let y = y.iter_mut().map(|y| y.split_off_mut(..width).unwrap_or_default());
+                let y = y.collect();
+                let part = Part { columns: columns.clone(), ..self.part(rows.clone()) };
+                tasks.push(Task { product: self, part, y });
             }
         }
         Ok(tasks)
@@ -75,24 +74,15 @@ impl<'a, T: Element> Product<'a, T> {
 
     /// The sums alone, `[m, n]`.
     pub fn sums(&self) -> Vec<i32> {
-        let (m, n) = (self.x.m(), self.weights.n());
-        let mut all = vec![0; m * n];
-        for (block, all) in all.chunks_mut((self.x.height() * n).max(1)).enumerate() {
-            let rows = self.x.block(block);
-            let mut sums = [[0; BLOCK]; BLOCK];
-            let sums = &mut sums[..rows.sum.len()];
-            for columns in 0..self.weights.blocks() {
-                self.kernel.isa.sums(self.weights.block(columns), rows, sums);
-                for (sums, all) in sums.iter().zip(all.chunks_exact_mut(n)) {
-                    let all = all[columns * BLOCK..].iter_mut();
-                    all.zip(sums).for_each(|(all, sum)| *all = *sum);
-                }
-            }
-        }
-        all
+        self.kernel.tier.run(Sums(self))
+    }
+
+    fn part(&self, rows: Range<usize>) -> Part<'a> {
+        Part { x: self.x, weights: self.weights, rows, columns: 0..self.weights.blocks() }
     }
 
     /// The scales of one block of outputs.
+    #[inline(always)]
     fn scales(&self, block: usize) -> [f32; BLOCK] {
         match self.scale {
             [scale] => [*scale; BLOCK],
@@ -104,49 +94,66 @@ impl<'a, T: Element> Product<'a, T> {
     }
 }
 
-/// A part of a product: some blocks of rows times some blocks of columns.
+/// Some blocks of rows times some blocks of columns, which are outputs.
+pub(super) struct Part<'a> {
+    pub x: &'a Activations,
+    pub weights: &'a Weights,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+}
+
+impl Part<'_> {
+    /// Calls `f` with each block of rows and block of columns, in an order that keeps activations in cache.
+    #[inline(always)]
+    pub fn for_each_block(&self, mut f: impl FnMut(usize, usize)) {
+        let block_bytes = self.x.height() * self.x.k().next_multiple_of(TILE_K);
+        let blocks = (PASS_BYTES / block_bytes).max(1);
+        for first in self.rows.clone().step_by(blocks) {
+            for column in self.columns.clone() {
+                for row in first..self.rows.end.min(first + blocks) {
+                    f(row, column);
+                }
+            }
+        }
+    }
+}
+
+/// A part of a product, for one thread.
 pub struct Task<'a, T> {
     product: &'a Product<'a, T>,
-    rows: Range<usize>,
-    columns: Range<usize>,
+    part: Part<'a>,
     /// The columns of each row.
     y: Vec<&'a mut [T]>,
 }
 
 impl<T: Element> Task<'_, T> {
     /// Computes this part.
-    pub fn run(mut self) {
-        let x = self.product.x;
-        let block_bytes = x.height() * x.k().next_multiple_of(TILE_K);
-        let blocks = (PASS_BYTES / block_bytes).max(1);
-        for first in self.rows.clone().step_by(blocks) {
-            for columns in self.columns.clone() {
-                for rows in first..self.rows.end.min(first + blocks) {
-                    self.run_block(rows, columns);
-                }
-            }
-        }
+    pub fn run(self) {
+        self.product.kernel.tier.run(self);
     }
+}
 
-    fn run_block(&mut self, block: usize, column_block: usize) {
-        let Product { kernel, x, weights, bias, .. } = *self.product;
-        let rows = x.block(block);
-        let count = rows.sum.len();
-        let (mut sums, mut scaled) = ([[0; BLOCK]; BLOCK], [[0.0; BLOCK]; BLOCK]);
-        kernel.isa.sums(weights.block(column_block), rows, &mut sums[..count]);
-        let scales = self.product.scales(column_block);
-        kernel.isa.dequantize(&sums[..count], &scales, rows.step, &mut scaled[..count]);
+impl<T: Element> Job for Task<'_, T> {
+    type Output = ();
 
-        let first = (column_block - self.columns.start) * BLOCK;
-        let bias = bias.map(|bias| &bias[column_block * BLOCK..]);
-        let y = &mut self.y[(block - self.rows.start) * x.height()..][..count];
-        for (y, scaled) in y.iter_mut().zip(&scaled) {
-            store(scaled, bias, &mut y[first..]);
-        }
+    #[inline(always)]
+    fn on<I: Tier>(mut self, tier: I) {
+        let Product { x, bias, .. } = *self.product;
+        tier.product(&self.part, |row_block, column_block, sums| {
+            let scale = self.product.scales(column_block);
+            let bias = bias.map(|bias| &bias[column_block * BLOCK..]);
+            let steps = x.block(row_block).step;
+            let y = &mut self.y[(row_block - self.part.rows.start) * x.height()..];
+            let first = (column_block - self.part.columns.start) * BLOCK;
+            for ((sums, step), y) in sums.iter().zip(steps).zip(y) {
+                store(&scalar::dequantize(sums, &scale, *step), bias, &mut y[first..]);
+            }
+        });
     }
 }
 
 /// Writes one row of a block to the front of `y`, as much as it has room for.
+#[inline(always)]
 fn store<T: Element>(scaled: &[f32; BLOCK], bias: Option<&[T]>, y: &mut [T]) {
     match y.first_chunk_mut::<BLOCK>() {
         Some(y) => T::narrow(scaled, y),
@@ -154,6 +161,27 @@ fn store<T: Element>(scaled: &[f32; BLOCK], bias: Option<&[T]>, y: &mut [T]) {
     }
     if let Some(bias) = bias {
         y.iter_mut().zip(bias).take(BLOCK).for_each(|(y, bias)| *y = y.plus(*bias));
+    }
+}
+
+/// [`Product::sums`], compiled for each tier.
+struct Sums<'a, T>(&'a Product<'a, T>);
+
+impl<T: Element> Job for Sums<'_, T> {
+    type Output = Vec<i32>;
+
+    #[inline(always)]
+    fn on<I: Tier>(self, tier: I) -> Vec<i32> {
+        let (height, n) = (self.0.x.height(), self.0.weights.n());
+        let mut all = vec![0; self.0.x.m() * n];
+        let part = self.0.part(0..self.0.x.m().div_ceil(height));
+        tier.product(&part, |row_block, column_block, sums| {
+            let rows = all[row_block * height * n..].chunks_exact_mut(n);
+            for (sums, row) in sums.iter().zip(rows) {
+                row[column_block * BLOCK..].iter_mut().zip(sums).for_each(|(y, sum)| *y = *sum);
+            }
+        });
+        all
     }
 }
 

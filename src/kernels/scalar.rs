@@ -1,64 +1,22 @@
-//! The definition of every kernel.
+//! The definition, in plain Rust: what any CPU runs, and what each tier is compiled from.
 
-use super::{BLOCK, Isa, LANES, Line, Rows, Tile, weights::TILE_K};
+use super::{BLOCK, Job, LANES, Line, Rows, Tier, Tile, weights::TILE_K};
 
-/// Plain Rust, on any CPU.
+/// Any CPU.
+#[derive(Clone, Copy)]
 pub(super) struct Scalar;
 
-impl Isa for Scalar {
-    fn add_squares(&self, x: &[f32], sums: &mut [f32; LANES]) {
-        add_squares(x, sums);
+impl Tier for Scalar {
+    fn detect() -> Option<Scalar> {
+        Some(Scalar)
     }
 
-    fn scale(&self, x: &mut [f32], factor: f32) {
-        scale(x, factor);
-    }
-
-    fn multiply(&self, x: &mut [f32], gain: &[f32]) {
-        multiply(x, gain);
-    }
-
-    fn max_magnitude(&self, x: &[f32]) -> u32 {
-        max_magnitude(x)
-    }
-
-    fn round(&self, x: &[f32], factor: f32, lines: &mut [Line], step: usize) -> i32 {
-        let mut sum = 0;
-        for (x, line) in x.chunks(TILE_K).zip(lines.iter_mut().step_by(step)) {
-            *line = Line::ZERO;
-            for (x, code) in x.iter().zip(&mut line.0) {
-                *code = (x * factor).round_ties_even() as i8;
-                sum += i32::from(*code);
-            }
-        }
-        sum
-    }
-
-    fn sums(&self, tiles: &[Tile], rows: Rows<'_>, sums: &mut [[i32; BLOCK]]) {
-        for (row, sums) in sums.iter_mut().enumerate() {
-            *sums = [0; BLOCK];
-            for (index, tile) in tiles.iter().enumerate() {
-                for (k, &code) in rows.line(index, row).0.iter().enumerate() {
-                    for (n, sum) in sums.iter_mut().enumerate() {
-                        *sum += i32::from(code) * tile.weight(n, k);
-                    }
-                }
-            }
-        }
-    }
-
-    fn dequantize(
-        &self,
-        sums: &[[i32; BLOCK]],
-        scale: &[f32; BLOCK],
-        step: &[f32],
-        y: &mut [[f32; BLOCK]],
-    ) {
-        dequantize(sums, scale, step, y);
+    fn run<J: Job>(self, job: J) -> J::Output {
+        job.on(self)
     }
 }
 
-/// See [`Isa::add_squares`]. Inlined, so that it vectorises for the instruction set of its caller.
+/// Adds each `x²` to the sum of its lane, that of `x[i]` to lane `i % 16`.
 #[inline(always)]
 pub(super) fn add_squares(x: &[f32], sums: &mut [f32; LANES]) {
     let (whole, rest) = x.as_chunks::<LANES>();
@@ -70,36 +28,57 @@ pub(super) fn add_squares(x: &[f32], sums: &mut [f32; LANES]) {
     *sums = lanes;
 }
 
-/// See [`Isa::scale`]. Inlined, so that it vectorises for the instruction set of its caller.
+/// `x · factor`.
 #[inline(always)]
 pub(super) fn scale(x: &mut [f32], factor: f32) {
     x.iter_mut().for_each(|x| *x *= factor);
 }
 
-/// See [`Isa::multiply`]. Inlined, so that it vectorises for the instruction set of its caller.
+/// `x[i] · gain[i]`.
 #[inline(always)]
 pub(super) fn multiply(x: &mut [f32], gain: &[f32]) {
     x.iter_mut().zip(gain).for_each(|(x, gain)| *x *= gain);
 }
 
-/// See [`Isa::max_magnitude`]. Inlined, so that it vectorises for the instruction set of its caller.
+/// The largest `|x|`, as the bits of an f32; those of an infinity or more where `x` holds one, or a NaN.
 #[inline(always)]
 pub(super) fn max_magnitude(x: &[f32]) -> u32 {
     // Ordered as integers, magnitudes are ordered as numbers, then infinity, then NaN.
     x.iter().fold(0, |largest, x| largest.max(x.to_bits() & !(1 << 31)))
 }
 
-/// See [`Isa::dequantize`]. Inlined, so that it vectorises for the instruction set of its caller.
+/// Writes `rne(x · factor)` into every `step`-th line, from the first, 64 to a line. The last is padded
+/// with zeros. Gives the sum of what it wrote. `|x · factor|` is below 128.
 #[inline(always)]
-pub(super) fn dequantize(
-    sums: &[[i32; BLOCK]],
-    scale: &[f32; BLOCK],
-    step: &[f32],
-    y: &mut [[f32; BLOCK]],
-) {
-    for ((sums, step), y) in sums.iter().zip(step).zip(y) {
-        for ((sum, scale), y) in sums.iter().zip(scale).zip(y) {
-            *y = *sum as f32 * (scale * step);
+pub(super) fn round(x: &[f32], factor: f32, lines: &mut [Line], step: usize) -> i32 {
+    let mut sum = 0;
+    for (x, line) in x.chunks(TILE_K).zip(lines.iter_mut().step_by(step)) {
+        *line = Line::ZERO;
+        for (x, code) in x.iter().zip(&mut line.0) {
+            *code = (x * factor).round_ties_even() as i8;
+            sum += i32::from(*code);
         }
     }
+    sum
+}
+
+/// `sums[m][n] = Σₖ q[m, k]·t[n, k]` for one block of outputs, over as many tiles as a row has lines.
+#[inline(always)]
+pub(super) fn sums(tiles: &[Tile], rows: Rows<'_>, sums: &mut [[i32; BLOCK]]) {
+    for (row, sums) in sums.iter_mut().enumerate() {
+        *sums = [0; BLOCK];
+        for (index, tile) in tiles.iter().enumerate() {
+            for (k, &code) in rows.line(index, row).0.iter().enumerate() {
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum += i32::from(code) * tile.weight(n, k);
+                }
+            }
+        }
+    }
+}
+
+/// `y[n] = float(sums[n]) · (scale[n] · step)`, for one row.
+#[inline(always)]
+pub(super) fn dequantize(sums: &[i32; BLOCK], scale: &[f32; BLOCK], step: f32) -> [f32; BLOCK] {
+    std::array::from_fn(|n| sums[n] as f32 * (scale[n] * step))
 }

@@ -77,27 +77,46 @@ fn formula(q: &[i8], t: &[i8], k: usize) -> Vec<i32> {
     sums.map(|sum: i64| i32::try_from(sum).unwrap()).collect()
 }
 
-/// Holds all kernels to the formula and to each other.
+/// Rows of different kinds: ordinary, all extreme, tiny, any bits, and with a NaN or an infinity in one place.
+fn rows(m: usize, k: usize, seed: u64) -> Vec<f32> {
+    let mut x = floats(m * k, seed);
+    for (row, (x, draw)) in x.chunks_mut(k).zip(numbers(seed ^ 99)).enumerate() {
+        let at = draw as usize % k;
+        match draw / 7 % 12 {
+            0 => x.iter_mut().for_each(|x| *x = x.signum()),
+            1 => x.iter_mut().for_each(|x| *x *= f32::MIN_POSITIVE),
+            2 => x.iter_mut().zip(numbers(draw)).for_each(|(x, n)| *x = f32::from_bits(n as u32)),
+            3 => x[at] = [f32::NAN, -f32::NAN][row % 2],
+            4 => x[at] = [f32::INFINITY, f32::NEG_INFINITY][row % 2],
+            _ => (),
+        }
+    }
+    x
+}
+
+/// Holds all kernels to the formula and to each other, whichever filled the activations.
 fn check((m, n, k): (usize, usize, usize), seed: u64) {
+    let shape = format!("{m} x {n} x {k}, seed {seed}");
     let t = trits(n * k, seed);
     let weights = weights(&t, n, k);
-    let x = floats(m * k, seed ^ 77);
+    let x = rows(m, k, seed ^ 77);
     let (scale, bias) = (floats(n, seed ^ 5), floats(n, seed ^ 6));
     let reference = quantized(scalar(), &x, k);
     let expected = formula(&codes(&reference), &t, k);
-    let y = product(scalar(), &reference, &weights, &scale, Some(&bias));
-    for (i, y) in y.iter().enumerate() {
-        let (row, column) = (i / n, i % n);
-        let plain = expected[i] as f32 * (scale[column] * reference.steps()[row]);
-        assert_eq!(*y, plain + bias[column], "y[{row}, {column}] of {m} x {n} x {k}");
-    }
-    for kernel in Kernel::available() {
-        let x = quantized(*kernel, &x, k);
-        assert_eq!(codes(&x), codes(&reference), "{kernel:?} {m} x {n} x {k}");
-        assert_eq!(bits(x.steps()), bits(reference.steps()), "{kernel:?} {m} x {n} x {k}");
-        assert_eq!(sums(*kernel, &x, &weights), expected, "{kernel:?} {m} x {n} x {k}");
-        let found = product(*kernel, &x, &weights, &scale, Some(&bias));
-        assert_eq!(bits(&found), bits(&y), "{kernel:?} {m} x {n} x {k}");
+    let plain = |i: usize| expected[i] as f32 * (scale[i % n] * reference.steps()[i / n]);
+    let y: Vec<_> = (0..m * n).map(|i| plain(i) + bias[i % n]).collect();
+    for filler in Kernel::available() {
+        // What the buffer held before leaves no trace.
+        let mut filled = quantized(scalar(), &floats(40 * 300, seed), 300);
+        filled.quantize(*filler, &x, k, None, EPS).unwrap();
+        assert_eq!(codes(&filled), codes(&reference), "{filler:?}, {shape}");
+        assert_eq!(bits(filled.steps()), bits(reference.steps()), "{filler:?}, {shape}");
+        for kernel in Kernel::available() {
+            let found = sums(*kernel, &filled, &weights);
+            assert_eq!(found, expected, "{filler:?}, {kernel:?}, {shape}");
+            let found = product(*kernel, &filled, &weights, &scale, Some(&bias));
+            assert_eq!(bits(&found), bits(&y), "{filler:?}, {kernel:?}, {shape}");
+        }
     }
 }
 
@@ -354,20 +373,6 @@ fn parts_give_what_the_whole_gives() {
 }
 
 #[test]
-fn a_buffer_is_reused_for_other_shapes() {
-    for kernel in Kernel::available() {
-        let mut activations = Activations::new();
-        for (m, k) in [(40, 200), (1, 3), (17, 65), (3, 1000), (0, 5), (2, 64)] {
-            let (n, x) = (5, floats(m * k, k as u64));
-            let t = trits(n * k, 9);
-            activations.quantize(*kernel, &x, k, None, EPS).unwrap();
-            let found = sums(*kernel, &activations, &weights(&t, n, k));
-            assert_eq!(found, formula(&codes(&activations), &t, k), "{kernel:?} {m} x {k}");
-        }
-    }
-}
-
-#[test]
 fn doubling_the_input_doubles_the_output() {
     let (n, k) = (20, 300);
     let weights = weights(&trits(n * k, 21), n, k);
@@ -384,6 +389,8 @@ fn doubling_the_input_doubles_the_output() {
 #[test]
 fn the_kernels_of_this_cpu_are_there() {
     let names: Vec<_> = Kernel::available().iter().map(Kernel::name).collect();
+    // Seen with `--nocapture`: which of them the tests ran.
+    println!("kernels: {}", names.join(", "));
     assert_eq!(names.last(), Some(&"scalar"));
     #[cfg(target_arch = "x86_64")]
     assert_eq!(names.contains(&"avx2"), std::is_x86_feature_detected!("avx2"), "{names:?}");
@@ -426,6 +433,22 @@ fn wrong_arguments_are_refused() {
 }
 
 proptest! {
+    #[test]
+    fn a_buffer_is_filled_and_read_by_any_kernels_in_turn(
+        turns in prop::collection::vec((0..40usize, 1..300usize, 1..20usize, any::<u64>()), 2..8)
+    ) {
+        let mut buffer = Activations::new();
+        for (m, k, n, seed) in turns {
+            let (x, t) = (rows(m, k, seed), trits(n * k, seed));
+            let any = |seed: u64| Kernel::available()[seed as usize % Kernel::available().len()];
+            buffer.quantize(any(seed >> 8), &x, k, None, EPS).unwrap();
+            let expected = codes(&quantized(scalar(), &x, k));
+            prop_assert_eq!(codes(&buffer), expected.clone());
+            let found = sums(any(seed >> 16), &buffer, &weights(&t, n, k));
+            prop_assert_eq!(found, formula(&expected, &t, k));
+        }
+    }
+
     #[test]
     fn kernels_agree_on_any_shape(shape in (1usize..40, 1usize..40, 1usize..700), seed: u64) {
         check(shape, seed);

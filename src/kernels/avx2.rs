@@ -4,7 +4,7 @@
 //! `Σ q·t = Σ q·c - Σ q`, each row's sum is taken off once, at the end.
 #![allow(unsafe_code, reason = "vector instructions exist on some CPUs only")]
 
-use super::{BLOCK, Isa, LANES, Line, Rows, Tile, scalar, weights::TILE_K};
+use super::{BLOCK, Job, Line, Rows, Tier, Tile, weights::TILE_K};
 use std::arch::x86_64::*;
 
 /// Rows of activations that share each unpacking of weights: with their sums, the registers are full.
@@ -20,85 +20,36 @@ const TILES_IN_16_BITS: usize = 4;
 /// products of few rows leave too soon.
 const AHEAD: usize = 2048;
 
-/// The kernel, where this CPU has AVX2.
-pub(super) fn avx2() -> Option<&'static dyn Isa> {
-    is_x86_feature_detected!("avx2").then_some(&Avx2)
-}
+/// Made by [`Tier::detect`] alone: holding one proves that the CPU has AVX2.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
 
-/// Given out by [`avx2`] alone, so that a reference proves that the CPU has AVX2.
-struct Avx2;
-
-impl Isa for Avx2 {
-    fn add_squares(&self, x: &[f32], sums: &mut [f32; LANES]) {
-        // SAFETY: the CPU has AVX2, see `Avx2`.
-        unsafe { add_squares(x, sums) }
+impl Tier for Avx2 {
+    fn detect() -> Option<Avx2> {
+        is_x86_feature_detected!("avx2").then_some(Avx2(()))
     }
 
-    fn scale(&self, x: &mut [f32], factor: f32) {
+    #[inline]
+    fn run<J: Job>(self, job: J) -> J::Output {
+        #[target_feature(enable = "avx2")]
+        fn run<J: Job>(job: J, tier: Avx2) -> J::Output {
+            job.on(tier)
+        }
         // SAFETY: the CPU has AVX2, see `Avx2`.
-        unsafe { scale(x, factor) }
+        unsafe { run(job, self) }
     }
 
-    fn multiply(&self, x: &mut [f32], gain: &[f32]) {
-        // SAFETY: the CPU has AVX2, see `Avx2`.
-        unsafe { multiply(x, gain) }
-    }
-
-    fn max_magnitude(&self, x: &[f32]) -> u32 {
-        // SAFETY: the CPU has AVX2, see `Avx2`.
-        unsafe { max_magnitude(x) }
-    }
-
-    fn round(&self, x: &[f32], factor: f32, lines: &mut [Line], step: usize) -> i32 {
+    #[inline(always)]
+    fn round(self, x: &[f32], factor: f32, lines: &mut [Line], step: usize) -> i32 {
         // SAFETY: the CPU has AVX2, see `Avx2`.
         unsafe { round(x, factor, lines, step) }
     }
 
-    fn sums(&self, tiles: &[Tile], rows: Rows<'_>, sums: &mut [[i32; BLOCK]]) {
+    #[inline(always)]
+    fn sums(self, tiles: &[Tile], rows: Rows<'_>, sums: &mut [[i32; BLOCK]]) {
         // SAFETY: the CPU has AVX2, see `Avx2`.
         unsafe { sum_block(tiles, rows, sums) }
     }
-
-    fn dequantize(
-        &self,
-        sums: &[[i32; BLOCK]],
-        scale: &[f32; BLOCK],
-        step: &[f32],
-        y: &mut [[f32; BLOCK]],
-    ) {
-        // SAFETY: the CPU has AVX2, see `Avx2`.
-        unsafe { dequantize(sums, scale, step, y) }
-    }
-}
-
-/// The definition, compiled for AVX2.
-#[target_feature(enable = "avx2")]
-fn add_squares(x: &[f32], sums: &mut [f32; LANES]) {
-    scalar::add_squares(x, sums);
-}
-
-/// The definition, compiled for AVX2.
-#[target_feature(enable = "avx2")]
-fn scale(x: &mut [f32], factor: f32) {
-    scalar::scale(x, factor);
-}
-
-/// The definition, compiled for AVX2.
-#[target_feature(enable = "avx2")]
-fn multiply(x: &mut [f32], gain: &[f32]) {
-    scalar::multiply(x, gain);
-}
-
-/// The definition, compiled for AVX2.
-#[target_feature(enable = "avx2")]
-fn max_magnitude(x: &[f32]) -> u32 {
-    scalar::max_magnitude(x)
-}
-
-/// The definition, compiled for AVX2.
-#[target_feature(enable = "avx2")]
-fn dequantize(sums: &[[i32; BLOCK]], scale: &[f32; BLOCK], step: &[f32], y: &mut [[f32; BLOCK]]) {
-    scalar::dequantize(sums, scale, step, y);
 }
 
 #[target_feature(enable = "avx2")]
