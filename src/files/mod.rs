@@ -10,9 +10,9 @@ pub use target::{Stream, Target};
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read as _, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// A file's content: a memory map, or what comes out of a pipe.
@@ -53,6 +53,22 @@ pub fn folder(path: &Path) -> &Path {
     }
 }
 
+/// Where the Hugging Face cache keeps what the files of a snapshot are links to: in `blobs`, beside the folder
+/// `snapshots` that holds this one.
+pub fn blobs(folder: &Path) -> Option<PathBuf> {
+    let snapshots = folder.ancestors().find(|above| above.ends_with("snapshots"))?;
+    Some(snapshots.with_file_name("blobs")).filter(|blobs| blobs.is_dir())
+}
+
+/// Whether a file has more names than one, where the system tells.
+#[cfg_attr(not(unix), allow(unused_variables, reason = "the system does not tell"))]
+pub fn is_hard_link(found: &Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::nlink(found) > 1;
+    #[cfg(not(unix))]
+    return false;
+}
+
 fn content(path: &Path) -> io::Result<Bytes> {
     let found = path.metadata()?;
     if !found.is_file() {
@@ -80,12 +96,11 @@ fn drained(path: &Path) -> io::Result<Bytes> {
 }
 
 #[cfg(unix)]
-fn is_pipe(found: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt as _;
-    found.file_type().is_fifo()
+fn is_pipe(found: &Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type())
 }
 
 #[cfg(not(unix))]
-fn is_pipe(_: &std::fs::Metadata) -> bool {
+fn is_pipe(_: &Metadata) -> bool {
     false
 }

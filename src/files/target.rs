@@ -30,8 +30,8 @@ pub enum Stream {
 const LINKS: usize = 40;
 
 impl Target {
-    /// Where a path leads, be something there already or not. An error where it is a folder, or where its
-    /// links lead in a circle.
+    /// Where a path leads, be something there already or not. An error where it is a folder, and where its
+    /// links lead in a circle or to what is not to be changed.
     pub fn of(path: &Path) -> Result<Self> {
         let failed = |why: &str, hint: &str| {
             let what = format!("{} can't be written", path.display());
@@ -50,6 +50,12 @@ impl Target {
                 Err(_) if at.metadata().is_ok_and(|found| !found.is_file()) => {
                     return Ok(Target::Stream(Stream::Other(at)));
                 }
+                Err(_) if at != path && is_blob(&at) => {
+                    return failed(
+                        "it is a link into the Hugging Face cache, whose files all revisions share",
+                        "name a file that is no link",
+                    );
+                }
                 Err(_) => return Ok(Target::File(at)),
             }
         }
@@ -60,6 +66,12 @@ impl Target {
     pub fn is_stdout(path: &Path) -> bool {
         Target::of(path).is_ok_and(|target| target == Target::Stream(Stream::Stdout))
     }
+}
+
+/// Whether a file lies where the Hugging Face cache keeps the contents of files.
+fn is_blob(file: &Path) -> bool {
+    let folder = folder(file);
+    folder.ends_with("blobs") && folder.with_file_name("snapshots").is_dir()
 }
 
 impl Stream {

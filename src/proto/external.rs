@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// Gives every externally stored tensor its data as a slice of the mapped file, and returns the
@@ -52,13 +52,16 @@ impl Files<'_> {
             let hint = "keep the model's data files beside it, as its exporter wrote them";
             Error::new(ErrorKind::InvalidFile, &what, why, hint)
         };
-        let entry =
-            |key: &str| tensor.external_data.iter().find(|e| e.key() == key).map(|e| e.value());
-        let number = |key: &str| {
-            entry(key)
-                .map(str::parse::<usize>)
-                .transpose()
-                .map_err(|_| broken(format!("its external {key} is not a number")))
+        // Of two of one key the last counts, as in ONNX's own library.
+        let entries = || tensor.external_data.iter().rev();
+        let entry = |key: &str| entries().find(|e| e.key() == key).map(|e| e.value());
+        let number = |key: &str| -> Result<Option<usize>> {
+            let parsed = |value: &str| {
+                value
+                    .parse()
+                    .map_err(|_| format!("its external {key} is {value:?}, not a number of bytes"))
+            };
+            entry(key).map(parsed).transpose().map_err(broken)
         };
         let location =
             entry("location").ok_or_else(|| broken("it is external but names no file".into()))?;
@@ -74,7 +77,7 @@ impl Files<'_> {
             )));
         }
         if !self.open.contains_key(location) {
-            let path = inside(self.model, location).map_err(broken)?;
+            let path = find(self.model, location).map_err(broken)?;
             let content = files::read(&path)?;
             if let Some(found) = stand_in(&content) {
                 let why = format!("its data file `{location}` is {}", found.is);
@@ -94,13 +97,35 @@ impl Files<'_> {
     }
 }
 
-/// The path of a data file, which must lie inside the model's own folder once links are followed.
-fn inside(model: &Path, location: &str) -> Result<PathBuf, String> {
+/// The path of a data file, links followed.
+///
+/// It lies in the folder of the path that was given for the model, or in the one that this path leads to; in
+/// the Hugging Face cache all files lead to one folder.
+fn find(model: &Path, location: &str) -> Result<PathBuf, String> {
+    let within = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    let outside = format!("its data file `{location}` lies outside the model's folder");
+    if !Path::new(location).components().all(within) {
+        return Err(outside);
+    }
     let missing = |e: std::io::Error| format!("its data file `{location}` can't be read: {e}");
-    let root = files::folder(model).canonicalize().map_err(missing)?;
-    let file = root.join(location).canonicalize().map_err(missing)?;
-    if Path::new(location).is_absolute() || !file.starts_with(&root) {
-        return Err(format!("its data file `{location}` lies outside the model's folder"));
+    let given = files::folder(model).canonicalize().map_err(missing)?;
+    let led_to = model.canonicalize().ok().and_then(|file| Some(file.parent()?.to_owned()));
+    let file = match (given.join(location).canonicalize(), &led_to) {
+        (Err(e), Some(folder)) => folder.join(location).canonicalize().map_err(|_| missing(e))?,
+        (found, _) => found.map_err(missing)?,
+    };
+    let blobs = files::blobs(&given);
+    if ![Some(given), led_to, blobs].iter().flatten().any(|folder| file.starts_with(folder)) {
+        return Err(outside);
+    }
+    let found = file.metadata().map_err(missing)?;
+    if !found.is_file() {
+        return Err(format!("its data file `{location}` is no file"));
+    }
+    if files::is_hard_link(&found) {
+        return Err(format!(
+            "its data file `{location}` has another name elsewhere, as a hard link: only a copy is safe to read"
+        ));
     }
     Ok(file)
 }

@@ -1,5 +1,7 @@
 //! The command as people and programs meet it: real runs of the binary on real exports.
 
+use bitonnx::proto::{TensorProto, raw_bytes, tensor_proto::DataType};
+use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -66,6 +68,23 @@ impl Place {
     #[track_caller]
     fn run(&self, args: &[&str]) -> Ran {
         Ran::from(self.command(args).output().unwrap())
+    }
+
+    /// Writes `W.safetensors`.
+    fn write_weights(&self, tensors: &[TensorProto]) {
+        let data: Vec<Vec<u8>> =
+            tensors.iter().map(|tensor| raw_bytes(tensor).unwrap().into_owned()).collect();
+        let views = tensors.iter().zip(&data).map(|(tensor, data)| {
+            let shape = tensor.dims.iter().map(|&d| d as usize).collect();
+            let dtype = match tensor.data_type() {
+                t if t == DataType::Float as i32 => Dtype::F32,
+                t if t == DataType::Int64 as i32 => Dtype::I64,
+                t if t == DataType::Bool as i32 => Dtype::BOOL,
+                t => panic!("the fixture has element type {t}"),
+            };
+            (tensor.name().to_owned(), TensorView::new(dtype, shape, data).unwrap())
+        });
+        self.write("W.safetensors", safetensors::serialize(views, None).unwrap());
     }
 
     /// Runs the command, which must end well, and reads what it prints.
@@ -1032,8 +1051,7 @@ mod run {
 
 mod import_weights {
     use super::*;
-    use bitonnx::proto::{self, ModelProto, TensorProto, raw_bytes, tensor_proto::DataType};
-    use safetensors::{Dtype, tensor::TensorView};
+    use bitonnx::proto::{self, ModelProto};
 
     const IMPORT: [&str; 3] = ["import-weights", "model.qat.onnx", "W.safetensors"];
 
@@ -1057,22 +1075,6 @@ mod import_weights {
             let entries = manifest["initializers"].as_array().unwrap().iter();
             let names = entries.filter(|entry| entry["trainable"] == true);
             names.map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
-        }
-
-        fn write_weights(&self, tensors: &[TensorProto]) {
-            let data: Vec<Vec<u8>> =
-                tensors.iter().map(|tensor| raw_bytes(tensor).unwrap().into_owned()).collect();
-            let views = tensors.iter().zip(&data).map(|(tensor, data)| {
-                let shape = tensor.dims.iter().map(|&d| d as usize).collect();
-                let dtype = match tensor.data_type() {
-                    t if t == DataType::Float as i32 => Dtype::F32,
-                    t if t == DataType::Int64 as i32 => Dtype::I64,
-                    t if t == DataType::Bool as i32 => Dtype::BOOL,
-                    t => panic!("the fixture has element type {t}"),
-                };
-                (tensor.name().to_owned(), TensorView::new(dtype, shape, data).unwrap())
-            });
-            self.write("W.safetensors", safetensors::serialize(views, None).unwrap());
         }
 
         /// Writes every trainable initializer times 1.5, and returns their names.
@@ -1276,5 +1278,104 @@ mod import_weights {
         let after = place.files();
         assert_eq!(after["model.qat.onnx"], after["model.trained.qat.onnx"]);
         assert_eq!(after["model.qat.json"], before["model.qat.json"]);
+    }
+}
+
+/// A model and its data in the Hugging Face cache, where files are links into one folder.
+#[cfg(unix)]
+mod hugging_face {
+    use super::*;
+    use bitonnx::proto;
+    use std::os::unix::fs::symlink;
+
+    const SNAPSHOT: &str = "hub/models--org--name/snapshots/0123abcd/onnx";
+    const BLOBS: &str = "hub/models--org--name/blobs";
+
+    /// The files of `llama-untied-dyn18ext` in such a cache, those that are linked as links.
+    fn cache(linked: &[&str]) -> Place {
+        let place = Place::empty();
+        let from =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-untied-dyn18ext");
+        for folder in [SNAPSHOT, BLOBS, "hub/models--org--name/refs"] {
+            fs::create_dir_all(place.path(folder)).unwrap();
+        }
+        place.write("hub/models--org--name/refs/main", "0123abcd");
+        for (name, blob) in [("model.onnx", "5a1b"), ("model.onnx.data", "e7f0")] {
+            let file = place.path(SNAPSHOT).join(name);
+            if linked.contains(&name) {
+                fs::copy(from.join(name), place.path(BLOBS).join(blob)).unwrap();
+                symlink(format!("../../../blobs/{blob}"), file).unwrap();
+            } else {
+                fs::copy(from.join(name), file).unwrap();
+            }
+        }
+        place
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let mut names: Vec<_> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Every command reads the model, from outside and inside of its folder, and writes beside the links.
+    #[test]
+    fn models_are_read_and_written_in_a_snapshot() {
+        let plain = Place::with("llama-untied-dyn18ext");
+        let expected = proto::load(&plain.path("model.onnx")).unwrap();
+        let linked =
+            [&["model.onnx", "model.onnx.data"][..], &["model.onnx"], &["model.onnx.data"]];
+        for linked in linked {
+            let place = cache(linked);
+            let folder = place.path(SNAPSHOT);
+            let blobs = names(&place.path(BLOBS));
+            let done = |args: &[&str]| {
+                let outside = format!("{SNAPSHOT}/model.onnx");
+                let given: Vec<&str> =
+                    args.iter().map(|a| if *a == "model.onnx" { &outside } else { *a }).collect();
+                Ran::from(place.command(&given).output().unwrap()).assert_done();
+                let inside = place.command(args).current_dir(&folder).output().unwrap();
+                Ran::from(inside).assert_done();
+            };
+            assert!(proto::load(&folder.join("model.onnx")).unwrap() == expected);
+            done(&["inspect", "model.onnx"]);
+            done(&["show", "model.onnx"]);
+            #[cfg(feature = "runtime")]
+            done(&["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=2"]);
+            done(&["rewrite", "model.onnx", "--external-data", "always", "--overwrite"]);
+            let tensors = expected.graph.as_ref().unwrap().initializer.iter();
+            let tensors: Vec<_> = tensors.filter(|t| t.dims.len() == 2).cloned().collect();
+            place.write_weights(&tensors);
+            fs::rename(place.path("W.safetensors"), folder.join("W.safetensors")).unwrap();
+            let weights = folder.join("W.safetensors");
+            let weights = weights.to_str().unwrap();
+            done(&["import-weights", "model.onnx", weights, "--partial", "--overwrite"]);
+
+            assert_eq!(names(&place.path(BLOBS)), blobs, "written into the blobs");
+            let written = names(&folder);
+            let endings = ["W.safetensors", "model.bit.onnx", "model.trained.onnx"];
+            for name in written.iter().filter(|name| !name.starts_with("model.onnx")) {
+                assert!(endings.iter().any(|e| name.starts_with(e)), "{name}");
+                assert!(folder.join(name).symlink_metadata().unwrap().is_file(), "{name}");
+            }
+            assert_eq!(written.len(), 7, "{written:?}");
+            let rewritten = proto::load(&folder.join("model.bit.onnx")).unwrap();
+            assert!(rewritten.graph.unwrap().node.iter().any(|n| n.op_type() == "BitLinear"));
+        }
+    }
+
+    /// What a link of the cache leads to belongs to every revision that has it.
+    #[test]
+    fn a_blob_is_never_replaced() {
+        let place = cache(&["model.onnx", "model.onnx.data"]);
+        let folder = place.path(SNAPSHOT);
+        place.write(&format!("{BLOBS}/c0de"), "{}");
+        symlink("../../../blobs/c0de", folder.join("report.json")).unwrap();
+        let before = names(&place.path(BLOBS));
+        let args = ["rewrite", "model.onnx", "--report", "report.json", "--overwrite"];
+        let ran = place.command(&args).current_dir(&folder).output().unwrap();
+        Ran::from(ran).assert_error(1, &["report.json can't be written", "Hugging Face cache"]);
+        assert_eq!(names(&place.path(BLOBS)), before);
     }
 }

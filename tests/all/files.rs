@@ -104,9 +104,9 @@ fn truncated_files_are_refused() {
     }
 }
 
-/// A tensor of two floats in `location`.
-fn external_tensor(location: &str, offset: &str, length: &str) -> TensorProto {
-    let entry = |key: &str, value: &str| proto::StringStringEntryProto {
+/// A tensor `w` of two floats, elsewhere.
+fn external_tensor(entries: &[(&str, &str)]) -> TensorProto {
+    let entry = |&(key, value): &(&str, &str)| proto::StringStringEntryProto {
         key: Some(key.into()),
         value: Some(value.into()),
     };
@@ -115,11 +115,7 @@ fn external_tensor(location: &str, offset: &str, length: &str) -> TensorProto {
         dims: vec![2],
         data_type: Some(1),
         data_location: Some(DataLocation::External as i32),
-        external_data: vec![
-            entry("location", location),
-            entry("offset", offset),
-            entry("length", length),
-        ],
+        external_data: entries.iter().map(entry).collect(),
         ..TensorProto::default()
     }
 }
@@ -131,48 +127,194 @@ fn write(model: &ModelProto, folder: &Path) -> PathBuf {
     path
 }
 
-/// A model whose one tensor lies in `location`.
-fn external_model(folder: &Path, location: &str, offset: &str, length: &str) -> PathBuf {
-    let tensor = external_tensor(location, offset, length);
-    let graph = GraphProto { initializer: vec![tensor], ..Default::default() };
+/// A model whose one tensor is elsewhere.
+fn external_model(folder: &Path, entries: &[(&str, &str)]) -> PathBuf {
+    let graph = GraphProto { initializer: vec![external_tensor(entries)], ..Default::default() };
     write(&ModelProto { graph: Some(graph), ..Default::default() }, folder)
+}
+
+/// The data that are read for such a model, or why they are not.
+fn external_data(folder: &Path, entries: &[(&str, &str)]) -> Result<Vec<u8>, String> {
+    let error = |e: bitonnx::Error| {
+        assert!(e.what().starts_with("tensor `w` of ") && e.what().contains("model.onnx"), "{e}");
+        e.why().to_owned()
+    };
+    let model = proto::load(&external_model(folder, entries)).map_err(error)?;
+    Ok(model.graph.unwrap().initializer[0].raw_data.take().unwrap().to_vec())
+}
+
+#[test]
+fn external_data_are_where_their_entries_say() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    let content: Vec<u8> = (0..64).collect();
+    for name in ["w", "sub/w"] {
+        fs::write(folder.path().join(name), &content).unwrap();
+    }
+    let read = |entries: &[(&str, &str)]| external_data(folder.path(), entries).unwrap();
+    let first = [0, 1, 2, 3, 4, 5, 6, 7];
+    assert_eq!(read(&[("location", "w")]), first);
+    assert_eq!(read(&[("location", "sub/w"), ("length", "8")]), first);
+    assert_eq!(read(&[("offset", "0"), ("location", "./sub/w")]), first);
+    let later = [24, 25, 26, 27, 28, 29, 30, 31];
+    assert_eq!(read(&[("location", "w"), ("offset", "24")]), later);
+    assert_eq!(read(&[("location", "w"), ("length", "8"), ("offset", "24")]), later);
+    // As for ONNX's own library, the last of a key counts, and it may have others.
+    let twice = [("location", "no"), ("offset", "1"), ("offset", "24"), ("location", "w")];
+    assert_eq!(read(&[&twice[..], &[("checksum", "-")]].concat()), later);
+}
+
+#[test]
+fn external_data_that_are_not_there_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    fs::write(folder.path().join("w"), [0; 64]).unwrap();
+    let why = |entries: &[(&str, &str)]| external_data(folder.path(), entries).unwrap_err();
+    let at = |offset, length| why(&[("location", "w"), ("offset", offset), ("length", length)]);
+    assert_eq!(at("60", "8"), "it is at bytes 60 to 68 of `w`, which has 64");
+    assert_eq!(
+        at("18446744073709551615", "8").split(" to").next(),
+        Some("it is at bytes 18446744073709551615")
+    );
+    assert_eq!(at("0", "12"), "its shape needs 8 bytes, its external length is 12");
+    for number in ["-1", "18446744073709551616", "1e3", "0x8", "", " 8", "8.0", "٣"] {
+        let not = format!("{number:?}, not a number of bytes");
+        assert_eq!(at(number, "8"), format!("its external offset is {not}"));
+        assert_eq!(at("0", number), format!("its external length is {not}"));
+    }
+    assert_eq!(why(&[("offset", "0")]), "it is external but names no file");
+    for missing in ["missing", "sub/w", "w/w", "\0", &"w".repeat(5000)] {
+        let why = why(&[("location", missing)]);
+        assert!(why.starts_with("its data file `") && why.contains("can't be read"), "{why}");
+    }
+    for no_file in ["", ".", "sub"] {
+        assert!(why(&[("location", no_file)]).ends_with("is no file"));
+    }
 }
 
 #[test]
 fn external_data_stay_inside_the_folder() {
     let outer = tempfile::tempdir().unwrap();
     let inner = outer.path().join("model");
-    fs::create_dir(&inner).unwrap();
-    fs::write(outer.path().join("secret"), [0; 64]).unwrap();
-    fs::write(inner.join("weights.bin"), [0; 64]).unwrap();
-    let secret = outer.path().join("secret");
-    #[cfg(unix)]
-    std::os::unix::fs::symlink(&secret, inner.join("link")).unwrap();
-
-    let why = |location: &str, offset: &str, length: &str| {
-        let loaded = proto::load(&external_model(&inner, location, offset, length));
-        loaded.map(|_| ()).map_err(|e| e.why().to_owned())
-    };
-    assert_eq!(why("weights.bin", "8", "8"), Ok(()));
+    fs::create_dir_all(inner.join("sub")).unwrap();
+    fs::create_dir(outer.path().join("models")).unwrap();
+    for name in ["secret", "models/secret", "model/w"] {
+        fs::write(outer.path().join(name), [0; 64]).unwrap();
+    }
+    let why = |location: &str| external_data(&inner, &[("location", location)]).unwrap_err();
     let outside = |location: &str| {
-        let why = why(location, "0", "8").unwrap_err();
-        assert!(why.ends_with("lies outside the model's folder"), "{why}");
+        let expected = format!("its data file `{location}` lies outside the model's folder");
+        assert_eq!(why(location), expected);
     };
-    outside("../secret");
+    let secret = outer.path().join("secret");
+    for location in ["../secret", "sub/../../secret", "sub/../w", "..", "../models/secret", "/"] {
+        outside(location);
+    }
     outside(secret.to_str().unwrap());
+    outside(inner.join("w").to_str().unwrap());
     #[cfg(unix)]
-    outside("link");
+    {
+        use std::os::unix::fs::symlink;
+        symlink(&secret, inner.join("link")).unwrap();
+        symlink("../secret", inner.join("relative")).unwrap();
+        symlink("link", inner.join("again")).unwrap();
+        symlink("..", inner.join("folder")).unwrap();
+        symlink("../models", inner.join("sibling")).unwrap();
+        symlink("/dev/zero", inner.join("device")).unwrap();
+        for location in ["link", "relative", "again", "folder/secret", "sibling/secret", "device"] {
+            outside(location);
+        }
+        symlink("../w", inner.join("sub/within")).unwrap();
+        assert!(external_data(&inner, &[("location", "sub/within")]).is_ok());
+        symlink("circle", inner.join("circle")).unwrap();
+        symlink("gone", inner.join("dangling")).unwrap();
+        for location in ["circle", "dangling"] {
+            assert!(why(location).contains("can't be read"));
+        }
+        fs::hard_link(&secret, inner.join("hard")).unwrap();
+        assert!(why("hard").contains("`hard` has another name elsewhere, as a hard link"));
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(inner.join("pipe"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(why("pipe").ends_with("`pipe` is no file"));
+    }
+}
+
+/// Data lie beside the path that is given, or beside the file that it leads to.
+#[cfg(unix)]
+#[test]
+fn external_data_lie_beside_the_link_or_the_file() {
+    use std::os::unix::fs::symlink;
+    let outer = tempfile::tempdir().unwrap();
+    let at = |name: &str| outer.path().join(name);
+    for folder in ["given", "far", "third"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    external_model(&at("far"), &[("location", "w")]);
+    symlink("../far/model.onnx", at("given/middle")).unwrap();
+    symlink("middle", at("given/model.onnx")).unwrap();
+    let read = || {
+        let model = proto::load(&at("given/model.onnx")).map_err(|e| e.why().to_owned())?;
+        Ok(model.graph.unwrap().initializer[0].raw_data.take().unwrap()[0])
+    };
+    let outside = Err("its data file `w` lies outside the model's folder".to_owned());
+    assert!(read().is_err_and(|why: String| why.contains("can't be read")));
+    fs::write(at("third/w"), [3; 8]).unwrap();
+    symlink("../third/w", at("far/w")).unwrap();
+    assert_eq!(read(), outside);
+    fs::remove_file(at("far/w")).unwrap();
+    fs::write(at("far/w"), [1; 8]).unwrap();
+    assert_eq!(read(), Ok(1));
+    symlink("../far/w", at("given/w")).unwrap();
+    assert_eq!(read(), Ok(1));
+    fs::remove_file(at("given/w")).unwrap();
+    symlink("../third/w", at("given/w")).unwrap();
+    assert_eq!(read(), outside);
+    fs::remove_file(at("given/w")).unwrap();
+    fs::write(at("given/w"), [2; 8]).unwrap();
+    assert_eq!(read(), Ok(2));
+}
+
+/// Where tensors begin in a data file: at pages, so that each can be mapped by itself; those that share their
+/// bytes share them there.
+#[test]
+fn external_tensors_begin_at_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = bytes::Bytes::from(vec![9; 5000]);
+    let data =
+        [vec![1; 1024].into(), vec![2; 4097].into(), shared.clone(), vec![3; 1023].into(), shared];
+    let tensor = |(index, data): (usize, &bytes::Bytes)| TensorProto {
+        name: Some(format!("t{index}")),
+        dims: vec![data.len() as i64],
+        data_type: Some(2),
+        raw_data: Some(data.clone()),
+        ..TensorProto::default()
+    };
+    let initializer = data.iter().enumerate().map(tensor).collect();
+    let graph = GraphProto { initializer, ..Default::default() };
+    let model = ModelProto { graph: Some(graph), ..Default::default() };
+    let path = folder.path().join("model.onnx");
+    let saved = save(&model, &path, ExternalData::Always);
+
+    let stored = proto::decode(fs::read(&path).unwrap().into(), "model").unwrap();
+    let place = |tensor: &TensorProto| {
+        let entries = tensor.external_data.iter();
+        let numbers = entries.filter_map(|e| e.value().parse().ok());
+        numbers.collect::<Vec<usize>>()
+    };
+    let places: Vec<_> = stored.graph.unwrap().initializer.iter().map(place).collect();
     assert_eq!(
-        why("weights.bin", "60", "8").unwrap_err(),
-        "it is at bytes 60 to 68 of `weights.bin`, which has 64"
+        places,
+        [vec![0, 1024], vec![4096, 4097], vec![12288, 5000], vec![], vec![12288, 5000]]
     );
-    assert_eq!(
-        why("weights.bin", "0", "12").unwrap_err(),
-        "its shape needs 8 bytes, its external length is 12"
-    );
-    assert_eq!(why("weights.bin", "-1", "8").unwrap_err(), "its external offset is not a number");
-    assert!(why("weights.bin", "18446744073709551615", "8").is_err());
-    assert!(why("missing.bin", "0", "8").unwrap_err().contains("missing.bin"));
+    let file = fs::read(&saved.files[1]).unwrap();
+    assert_eq!(file.len(), 17288);
+    assert!(file[1024..4096].iter().chain(&file[8193..12288]).all(|&byte| byte == 0));
+    assert!(proto::load(&path).unwrap() == model);
 }
 
 #[test]
@@ -278,10 +420,10 @@ fn external_data_are_brought_in_wherever_they_are_named() {
         raw_data: Some(vec![7; 8].into()),
         data_location: None,
         external_data: Vec::new(),
-        ..external_tensor("", "", "")
+        ..external_tensor(&[])
     };
-    let outside = models_with(&external_tensor("../secret", "0", "8"));
-    let inside = models_with(&external_tensor("weights.bin", "8", "8"));
+    let outside = models_with(&external_tensor(&[("location", "../secret")]));
+    let inside = models_with(&external_tensor(&[("location", "weights.bin"), ("offset", "8")]));
     let expected = models_with(&inline);
     for (((at, inside), (_, outside)), (_, expected)) in inside.iter().zip(&outside).zip(&expected)
     {
@@ -353,7 +495,7 @@ fn what_the_system_refuses_is_the_source_of_the_error() {
 #[test]
 fn data_files_that_stand_for_others_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let path = external_model(folder.path(), "weights.bin", "0", "8");
+    let path = external_model(folder.path(), &[("location", "weights.bin")]);
     for (content, word) in [(POINTER, "git lfs pull"), ("<!DOCTYPE html><html>", "raw file")] {
         fs::write(folder.path().join("weights.bin"), content).unwrap();
         let error = proto::load(&path).unwrap_err();
