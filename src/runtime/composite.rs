@@ -4,7 +4,7 @@
 //! node's inputs are known, so it needs no arithmetic on shapes in the graph and may depend on ranks.
 
 use super::{
-    lower::{Lowered, Stored},
+    lower::{ByValue, Lowered, Stored},
     walk::{Feed, walk},
 };
 use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attribute_proto};
@@ -213,22 +213,18 @@ impl Composite {
     /// Asks the recipe and analyses what it made; `None` as long as an input is not known.
     fn cook(&self, facts: &[InferenceFact]) -> TractResult<Option<InferenceModel>> {
         rule_if_some!(known = facts.iter().map(known).collect::<Option<Vec<_>>>());
-        let mut stored = HashMap::new();
         let mut feeds = Vec::new();
         let mut inputs = vec![None; self.node.input.len()];
         let given = inputs.iter_mut().zip(&self.node.input).filter(|(_, name)| !name.is_empty());
-        for (index, ((input, _), mut fact)) in given.zip(known).enumerate() {
+        for (index, ((input, _), fact)) in given.zip(known).enumerate() {
             let name = format!("input_{index}");
             let source = InferenceFact::dt_shape(fact.datum_type, &fact.shape);
-            feeds.push(Feed { name: name.clone().into(), fact: source, decision: None });
-            fact.name = name;
-            if let Some(value) = &fact.value {
-                fact.name = format!("known_{index}");
-                stored.insert(fact.name.clone(), Stored::Held(value.clone()));
-            }
-            *input = Some(fact);
+            let value = fact.value.clone();
+            feeds.push(Feed { name: name.clone().into(), fact: source, value });
+            *input = Some(Given { name, ..fact });
         }
-        let mut body = Body { node: &self.node, inputs, graph: GraphProto::default(), stored };
+        let mut body =
+            Body { node: &self.node, inputs, graph: GraphProto::default(), stored: HashMap::new() };
         let outputs = (self.recipe)(&mut body)?;
         let Body { mut graph, stored, .. } = body;
         let wanted = self.node.output.iter().zip(outputs).filter(|(o, _)| !o.is_empty());
@@ -236,7 +232,7 @@ impl Composite {
             .map(|(_, name)| ValueInfoProto { name: Some(name), ..ValueInfoProto::default() })
             .collect();
         ensure!(graph.output.len() == self.outputs(), "one of its outputs is not supported");
-        let lowered = Lowered { opset: OPSET, graph, stored, decisions: Default::default() };
+        let lowered = Lowered { opset: OPSET, graph, stored, by_value: ByValue::default() };
         let mut model = walk(&lowered, feeds, SymbolScope::default())
             .map_err(|e| format_err!("{}: {}", e.what(), e.why()))?;
         model.analyse(false)?;

@@ -4,10 +4,12 @@
 //! model-local function, every value has a name of its own whatever graph it is in, and all that is
 //! stored is apart from the nodes.
 
+mod by_value;
 mod functions;
 mod names;
 mod stored;
 
+pub(super) use by_value::ByValue;
 pub(super) use names::{Names, opset_of};
 pub(super) use stored::Stored;
 
@@ -15,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto},
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// What [`lower`] makes of a model.
 pub(super) struct Lowered {
@@ -25,8 +27,8 @@ pub(super) struct Lowered {
     pub graph: GraphProto,
     /// Initializers and the values of `Constant` nodes, of every graph, by name.
     pub stored: HashMap<String, Stored>,
-    /// Graph inputs that decide which branch of an `If` runs.
-    pub decisions: HashSet<String>,
+    /// Graph inputs whose values plans may be for.
+    pub by_value: ByValue,
 }
 
 /// Makes a model ready to be planned.
@@ -43,18 +45,8 @@ pub(super) fn lower(mut model: ModelProto) -> Result<Lowered> {
     })?;
     names::make_unique(&mut graph);
     let stored = stored::take(&mut graph)?;
-    let decisions = decisions(&graph);
-    Ok(Lowered { opset, graph, stored, decisions })
-}
-
-fn decisions(graph: &GraphProto) -> HashSet<String> {
-    let inputs: HashSet<&str> = graph.input.iter().map(|v| v.name()).collect();
-    all_nodes(graph)
-        .into_iter()
-        .filter(|n| n.op_type() == "If")
-        .filter_map(|n| n.input.first().filter(|i| inputs.contains(i.as_str())))
-        .cloned()
-        .collect()
+    let by_value = ByValue::of(&graph);
+    Ok(Lowered { opset, graph, stored, by_value })
 }
 
 /// The nodes of the graph and of all graphs nested in it.

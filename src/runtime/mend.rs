@@ -18,6 +18,9 @@ pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Cast", cast_to);
     onnx.op_register.insert("ReduceMean", reduce_all);
     onnx.op_register.insert("ReduceSum", reduce_all);
+    onnx.op_register
+        .insert("ReduceMax", |c, n| rewired(c, n, Extreme { of_none: f32::NEG_INFINITY }));
+    onnx.op_register.insert("ReduceMin", |c, n| rewired(c, n, Extreme { of_none: f32::INFINITY }));
 }
 
 /// tract's own operators.
@@ -301,5 +304,35 @@ impl Wiring for Accurate {
         let wide = model.wire_node(format!("{prefix}.wide"), cast(DatumType::F64), inputs)?;
         let wide = inner.wire(prefix, model, &wide)?;
         model.wire_node(format!("{prefix}.narrow"), cast(datum_type), &wide)
+    }
+}
+
+/// The largest or smallest of some elements. Of no floats it is an infinity, where tract gives the
+/// largest or smallest that is none; of bools it is one too.
+#[derive(Debug, Clone)]
+struct Extreme {
+    of_none: f32,
+}
+
+impl Wiring for Extreme {
+    fn wire(&self, site: Site) -> TractResult<TVec<OutletId>> {
+        let Site { inner, prefix, model, inputs } = site;
+        let fact = model.outlet_fact(inputs[0])?.clone();
+        if fact.datum_type == DatumType::Bool {
+            let mut inputs: TVec<OutletId> = inputs.into();
+            let bytes = cast(DatumType::U8);
+            inputs[0] = model.wire_node(format!("{prefix}.bytes"), bytes, &inputs[..1])?[0];
+            let made = inner.wire(prefix, model, &inputs)?;
+            return model.wire_node(format!("{prefix}.bools"), cast(DatumType::Bool), &made);
+        }
+        let made = inner.wire(prefix, model, inputs)?;
+        if !fact.datum_type.is_float() || fact.shape.volume() != TDim::Val(0) {
+            return Ok(made);
+        }
+        let shape = model.outlet_fact(made[0])?.shape.clone();
+        let none = tensor0(self.of_none).cast_to_dt(fact.datum_type)?.into_owned();
+        let none = none.broadcast_into_rank(shape.rank())?;
+        let none = model.add_const(format!("{prefix}.none"), none)?;
+        model.wire_node(format!("{prefix}.full"), MultiBroadcastTo { shape }, &[none])
     }
 }

@@ -10,6 +10,7 @@
 mod bitlinear;
 mod composite;
 mod guard;
+mod key;
 mod lower;
 mod mend;
 mod norm;

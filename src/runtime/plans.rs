@@ -1,22 +1,27 @@
-//! Plans of a model: what tract made of it for inputs of certain shapes.
+//! Plans of a model: what tract made of it for certain inputs.
 //!
 //! ```text
-//! shapes ─ a plan that fits? ─► run
-//!            │ no                 ▲
-//!            ├─ they grew ─► an open plan, verified ─┤
-//!            └─ else ─► a plan for these shapes ─────┘
+//! inputs ─ a plan that fits? ─► run
+//!            │ no                ▲
+//!            ├─ they grew ─► an open plan, verified ──────────┤
+//!            ├─ else ─► a plan for these shapes, any values ──┤
+//!            └─ there is none ─► one for these values too ────┘
 //! ```
 //!
 //! A plan takes seconds for a model of any size, and a key-value cache grows with every token. So
 //! where some axes grew, all by as much, they are planned as `S + constant` with S left open. Not
 //! every model works in tract with a shape left open, and not every one that seems to is right: an
 //! open plan is used once it has given what the plan for fixed shapes gives, on the same inputs.
+//!
+//! tract takes shapes, axes and bounds as constants only. Where they are computed from the values of
+//! graph inputs, a plan is for those values: see [`ByValue`](super::lower::ByValue).
 
 use super::{
     guard::guarded,
+    key::{Axis, Key},
     lower::Lowered,
     packed::Dense,
-    walk::{Feed, chain, walk},
+    walk::{chain, walk},
 };
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{HashSet, VecDeque};
@@ -35,26 +40,13 @@ const TOLERANCE: f32 = 5e-3;
 /// The same where numbers are f16.
 const TOLERANCE_F16: f32 = 2e-2;
 
-/// What a plan depends on in one input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Input {
-    pub name: String,
-    pub datum_type: DatumType,
-    pub shape: Vec<usize>,
-    /// The value, where the input decides which branch of an `If` runs.
-    pub decision: Option<bool>,
-}
-
-/// A plan for inputs of certain shapes.
+/// A plan for certain inputs.
 pub(super) struct Plan {
-    inputs: Vec<Input>,
-    /// Axes that may have other sizes than in `inputs`, all larger or smaller by the same number.
+    key: Key,
+    /// Axes that may have other sizes than in the key, all larger or smaller by the same number.
     open: Vec<Axis>,
     pub state: TypedSimpleState,
 }
-
-/// An input, and an axis of it.
-pub(super) type Axis = (usize, usize);
 
 /// The plans of one model.
 #[derive(Default)]
@@ -63,7 +55,15 @@ pub(super) struct Plans {
     kept: VecDeque<Plan>,
     /// Axes that can't be left open.
     closed: HashSet<Vec<Axis>>,
+    /// Whether new plans are for all values that tract may need.
+    by_value: bool,
     dense: Dense,
+}
+
+/// A plan failed where it ran: that is why, if a closer one does better.
+pub(super) enum Doubt {
+    Open(Vec<Axis>),
+    AnyValue,
 }
 
 impl Plans {
@@ -72,53 +72,60 @@ impl Plans {
         self.kept.len()
     }
 
-    /// Takes out the plan used last.
-    pub fn take(&mut self) -> Option<Plan> {
-        self.kept.pop_front()
-    }
-
     /// Keeps a plan as the one used last.
     pub fn keep(&mut self, plan: Plan) {
         self.kept.truncate(KEPT - 1);
         self.kept.push_front(plan);
     }
 
-    /// Makes a plan for these inputs the one used last. `values` gives their values.
-    pub fn prepare(
+    /// Takes out, or makes, a plan for these inputs. `values` gives their values.
+    pub fn take(
         &mut self,
         lowered: &Lowered,
-        wanted: &[Input],
+        wanted: &Key,
         values: impl FnOnce() -> TVec<Tensor>,
-    ) -> Result<()> {
+    ) -> Result<Plan> {
         let fitting = self.kept.iter().position(|plan| plan.fits(wanted));
-        let plan = match fitting.and_then(|index| self.kept.remove(index)) {
-            Some(plan) => plan,
-            None => match self.open(lowered, wanted, values) {
-                Some(plan) => plan,
-                None => plan(lowered, &self.dense, wanted.to_vec(), vec![])?,
-            },
-        };
-        self.keep(plan);
-        Ok(())
+        if let Some(plan) = fitting.and_then(|index| self.kept.remove(index)) {
+            return Ok(plan);
+        }
+        match self.open(lowered, wanted, values) {
+            Some(plan) => Ok(plan),
+            None => self.fixed(lowered, wanted),
+        }
+    }
+
+    /// A plan for these shapes, and for the values that tract may need where it does.
+    fn fixed(&mut self, lowered: &Lowered, wanted: &Key) -> Result<Plan> {
+        let any = wanted.without(&lowered.by_value.at_need);
+        if !self.by_value {
+            let planned = plan(lowered, &self.dense, any.clone(), vec![]);
+            if planned.is_ok() || any == *wanted {
+                return planned;
+            }
+        }
+        let planned = plan(lowered, &self.dense, wanted.clone(), vec![])?;
+        self.by_value = true;
+        Ok(planned)
     }
 
     /// An open plan in the place of one for smaller inputs, if it does the same.
     fn open(
         &mut self,
         lowered: &Lowered,
-        wanted: &[Input],
+        wanted: &Key,
         values: impl FnOnce() -> TVec<Tensor>,
     ) -> Option<Plan> {
         let (index, axes) = self.kept.iter().enumerate().find_map(|(index, plan)| {
-            let (axes, growth) = difference(&plan.inputs, wanted)?;
-            let may = growth > 0 && plan.open.is_empty() && least(&plan.inputs, &axes) >= LEAST;
+            let (axes, growth) = plan.key.growth(wanted)?;
+            let may = growth > 0 && plan.open.is_empty() && plan.key.least(&axes) >= LEAST;
             (may && !self.closed.contains(&axes)).then_some((index, axes))
         })?;
         // Until it is shown to be right.
         self.closed.insert(axes.clone());
-        let inputs = self.kept[index].inputs.clone();
-        let values = cut(values(), &inputs).ok()?;
-        let mut open = plan(lowered, &self.dense, inputs, axes.clone()).ok()?;
+        let key = self.kept[index].key.clone();
+        let values = key.cut(values()).ok()?;
+        let mut open = plan(lowered, &self.dense, key, axes.clone()).ok()?;
         let given = open.give(&values)?;
         // A plan that fails half way is not used again.
         let mut fixed = self.kept.remove(index)?;
@@ -130,23 +137,32 @@ impl Plans {
         Some(open)
     }
 
-    /// Drops a plan that failed. The axes that it left open, if any, are left open no more.
-    pub fn close(&mut self, failed: Plan) -> Option<Vec<Axis>> {
-        let axes = Some(failed.open).filter(|axes| !axes.is_empty())?;
-        self.closed.insert(axes.clone());
-        Some(axes)
+    /// Drops a plan that failed for these inputs, and says what a closer one may mend.
+    pub fn doubt(&mut self, failed: Plan, inputs: &Key) -> Option<Doubt> {
+        if !failed.open.is_empty() {
+            self.closed.insert(failed.open.clone());
+            return Some(Doubt::Open(failed.open));
+        }
+        let any = failed.key != *inputs;
+        self.by_value |= any;
+        any.then_some(Doubt::AnyValue)
     }
 
-    /// Axes may be left open again.
-    pub fn reopen(&mut self, axes: &[Axis]) {
-        self.closed.remove(axes);
+    /// Takes a doubt back: the closer plan failed too.
+    pub fn trust(&mut self, doubt: Doubt) {
+        match doubt {
+            Doubt::Open(axes) => {
+                self.closed.remove(&axes);
+            }
+            Doubt::AnyValue => self.by_value = false,
+        }
     }
 }
 
 impl Plan {
-    fn fits(&self, wanted: &[Input]) -> bool {
-        difference(&self.inputs, wanted).is_some_and(|(axes, _)| {
-            axes.is_empty() || axes == self.open && least(wanted, &axes) >= LEAST
+    fn fits(&self, wanted: &Key) -> bool {
+        self.key.growth(wanted).is_some_and(|(axes, _)| {
+            axes.is_empty() || axes == self.open && wanted.least(&axes) >= LEAST
         })
     }
 
@@ -157,43 +173,16 @@ impl Plan {
     }
 }
 
-/// The axes that have other sizes in `b` than in `a`, and how much larger those are: the same for all
-/// of them. `None` where they are not, or where anything else differs.
-fn difference(a: &[Input], b: &[Input]) -> Option<(Vec<Axis>, isize)> {
-    let alike = |a: &Input, b: &Input| {
-        let kind = (&a.name, a.datum_type, a.decision, a.shape.len());
-        kind == (&b.name, b.datum_type, b.decision, b.shape.len())
-    };
-    if a.len() != b.len() || !a.iter().zip(b).all(|(a, b)| alike(a, b)) {
-        return None;
-    }
-    let (mut axes, mut growths) = (Vec::new(), HashSet::new());
-    for (input, (a, b)) in a.iter().zip(b).enumerate() {
-        for (axis, (&a, &b)) in
-            a.shape.iter().zip(&b.shape).enumerate().filter(|(_, (a, b))| a != b)
-        {
-            axes.push((input, axis));
-            growths.insert(b as isize - a as isize);
-        }
-    }
-    (growths.len() < 2).then(|| (axes, growths.into_iter().next().unwrap_or_default()))
-}
-
-/// The smallest size of these axes.
-fn least(inputs: &[Input], axes: &[Axis]) -> usize {
-    axes.iter().map(|&(input, axis)| inputs[input].shape[axis]).min().unwrap_or_default()
-}
-
 /// Plans the model for these inputs, with some axes left open.
-fn plan(lowered: &Lowered, dense: &Dense, inputs: Vec<Input>, open: Vec<Axis>) -> Result<Plan> {
+fn plan(lowered: &Lowered, dense: &Dense, key: Key, open: Vec<Axis>) -> Result<Plan> {
     guarded(|| {
         let symbols = SymbolScope::default();
-        let model = walk(lowered, feeds(&inputs, &open, &symbols), symbols)?;
+        let model = walk(lowered, key.feeds(&open, &symbols), symbols)?;
         let state = optimized(model, dense)
             .and_then(|m| m.into_runnable())
             .and_then(|plan| plan.spawn())
             .map_err(|e| failed("the model can't be planned for these inputs", &e))?;
-        Ok(Plan { inputs, open, state })
+        Ok(Plan { key, open, state })
     })
 }
 
@@ -202,37 +191,6 @@ fn optimized(model: InferenceModel, dense: &Dense) -> TractResult<TypedModel> {
     let mut model = model.into_typed()?.into_decluttered()?;
     model.optimize_with_session(&mut dense.optimizer().session())?;
     Ok(model)
-}
-
-fn feeds<'i>(inputs: &'i [Input], open: &[Axis], symbols: &SymbolScope) -> Vec<Feed<'i>> {
-    let least = least(inputs, open);
-    let size = |input: usize, axis: usize, size: usize| match open.contains(&(input, axis)) {
-        true => symbols.sym("S").to_dim() + (size - least),
-        false => size.to_dim(),
-    };
-    let of = |(index, input): (usize, &'i Input)| {
-        let shape = input.shape.iter().enumerate().map(|(axis, n)| size(index, axis, *n));
-        let shape: TVec<TDim> = shape.collect();
-        Feed {
-            name: input.name.as_str().into(),
-            fact: InferenceFact::dt_shape(input.datum_type, &*shape),
-            decision: input.decision,
-        }
-    };
-    inputs.iter().enumerate().map(of).collect()
-}
-
-/// The values, cut to the sizes of these inputs, which are no larger.
-fn cut(values: TVec<Tensor>, inputs: &[Input]) -> TractResult<TVec<TValue>> {
-    let one = |(value, input): (Tensor, &Input)| {
-        let mut sizes = input.shape.iter().enumerate();
-        let cut = sizes.try_fold(value, |value, (axis, &size)| match value.shape()[axis] == size {
-            true => Ok(value),
-            false => value.slice(axis, 0, size),
-        });
-        cut.map(Tensor::into_tvalue)
-    };
-    values.into_iter().zip(inputs).map(one).collect()
 }
 
 /// Whether two plans gave the same.
@@ -270,37 +228,6 @@ pub(super) fn failed(what: &str, e: &TractError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn inputs(shapes: &[&[usize]]) -> Vec<Input> {
-        let of = |shape: &&[usize]| Input {
-            name: String::new(),
-            datum_type: DatumType::F32,
-            shape: shape.to_vec(),
-            decision: None,
-        };
-        shapes.iter().map(of).collect()
-    }
-
-    #[test]
-    fn growth_is_the_same_for_all_axes_or_none() {
-        let of = |past, total, x| inputs(&[&[past, 2], &[total], &[x, 2]]);
-        let base = of(3, 4, 1);
-        assert_eq!(difference(&base, &base), Some((vec![], 0)));
-        assert_eq!(difference(&base, &of(5, 6, 1)), Some((vec![(0, 0), (1, 0)], 2)));
-        assert_eq!(difference(&base, &of(1, 2, 1)), Some((vec![(0, 0), (1, 0)], -2)));
-        assert_eq!(difference(&base, &of(5, 7, 1)), None);
-        assert_eq!(difference(&base, &of(3, 4, 1)[..2]), None);
-        let mut decided = of(5, 6, 1);
-        decided[1].decision = Some(true);
-        assert_eq!(difference(&base, &decided), None);
-    }
-
-    #[test]
-    fn values_are_cut_to_what_a_plan_is_for() {
-        let value = tensor2(&[[1f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
-        let cut = cut(tvec![value], &inputs(&[&[2, 2]])).unwrap();
-        assert_eq!(*cut[0], tensor2(&[[1f32, 2.0], [4.0, 5.0]]));
-    }
 
     #[test]
     fn plans_agree_on_floats_nearly_and_on_the_rest_exactly() {

@@ -2,8 +2,9 @@
 
 use super::{
     guard::guarded,
+    key::{Input, Key},
     lower::{self, Lowered},
-    plans::{Axis, Input, Plans, failed},
+    plans::{Plan, Plans, failed},
     tensor,
 };
 use crate::{
@@ -145,15 +146,17 @@ impl Session {
     /// Plans the model for inputs of these shapes, so that the next run with them need not.
     pub fn prepare(&mut self, inputs: &BTreeMap<String, Array>) -> Result<()> {
         let wanted = self.bind(inputs)?;
-        self.plan(&wanted, inputs)
+        let plan = self.plan(&wanted, inputs)?;
+        self.plans.keep(plan);
+        Ok(())
     }
 
-    fn plan(&mut self, wanted: &[Input], inputs: &BTreeMap<String, Array>) -> Result<()> {
+    fn plan(&mut self, wanted: &Key, inputs: &BTreeMap<String, Array>) -> Result<Plan> {
         let values = || given(wanted, inputs).map(tensor::from_array).collect();
-        let prepared = multithread_tract_scope(self.executor.clone(), || {
-            self.plans.prepare(&self.lowered, wanted, values)
+        let planned = multithread_tract_scope(self.executor.clone(), || {
+            self.plans.take(&self.lowered, wanted, values)
         });
-        prepared.map_err(|e| self.explained(e, wanted))
+        planned.map_err(|e| self.explained(e, wanted))
     }
 
     /// Runs the model. Inputs are named as the graph's, outputs come in the graph's order.
@@ -183,12 +186,13 @@ impl Session {
         mut run: impl FnMut(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
     ) -> Result<Vec<(String, Array)>> {
         let wanted = self.bind(inputs)?;
-        // What an open plan failed for: it was wrong, unless the plan for these very shapes fails too.
-        let mut doubted = None;
-        loop {
-            self.plan(&wanted, inputs)?;
-            // A plan that fails half way is not used again.
-            let Some(mut plan) = self.plans.take() else { return Ok(Vec::new()) };
+        // What plans failed for: not that, if the closest fails too.
+        let mut doubts = Vec::new();
+        let error = loop {
+            let mut plan = match self.plan(&wanted, inputs) {
+                Ok(plan) => plan,
+                Err(e) => break e,
+            };
             let given = given(&wanted, inputs);
             let given = given.map(|a| tensor::from_array(a).into_tvalue()).collect();
             let executor = self.executor.clone();
@@ -201,15 +205,15 @@ impl Session {
                     self.plans.keep(plan);
                     return self.named(values);
                 }
-                Err(e) => match self.plans.close(plan) {
-                    Some(axes) => doubted = Some(axes),
-                    None => {
-                        doubted.iter().for_each(|axes: &Vec<Axis>| self.plans.reopen(axes));
-                        return Err(self.explained(e, &wanted));
-                    }
+                // A plan that fails half way is not used again.
+                Err(e) => match self.plans.doubt(plan, &wanted) {
+                    Some(doubt) => doubts.push(doubt),
+                    None => break self.explained(e, &wanted),
                 },
             }
-        }
+        };
+        doubts.into_iter().for_each(|doubt| self.plans.trust(doubt));
+        Err(error)
     }
 
     /// Outputs by name.
@@ -225,7 +229,7 @@ impl Session {
     }
 
     /// Checks the inputs against the model and says what a plan depends on in them.
-    fn bind(&self, inputs: &BTreeMap<String, Array>) -> Result<Vec<Input>> {
+    fn bind(&self, inputs: &BTreeMap<String, Array>) -> Result<Key> {
         if let Some(unknown) = inputs.keys().find(|k| self.inputs.iter().all(|v| v.name != **k)) {
             let names: Vec<&str> = self.inputs.iter().map(|v| v.name.as_str()).collect();
             return Err(Error::new(
@@ -250,7 +254,7 @@ impl Session {
                 }
             }
         }
-        Ok(bound)
+        Ok(Key(bound))
     }
 
     fn bind_one(&self, value: &Value, array: &Array) -> Result<Input> {
@@ -277,22 +281,21 @@ impl Session {
                 return unfit(format!("axis {axis} has size {size}, and the model takes {fixed}"));
             }
         }
-        let decides = self.lowered.decisions.contains(&value.name);
-        let decision = || tensor::from_array(array).cast_to_scalar::<bool>().ok();
+        let by_value = self.lowered.by_value.may_be(&value.name);
         Ok(Input {
             name: value.name.clone(),
             datum_type: tensor::array_type(array),
             shape: shape.to_vec(),
-            decision: decides.then(decision).flatten(),
+            value: by_value.then(|| Arc::new(tensor::from_array(array))),
         })
     }
 
     /// The error, with what is odd about the inputs as the hint: a dimension of one name that has two
     /// sizes. Some models work with that.
-    fn explained(&self, error: Error, inputs: &[Input]) -> Error {
+    fn explained(&self, error: Error, inputs: &Key) -> Error {
         let mut first: HashMap<&str, (usize, &str)> = HashMap::new();
         for value in &self.inputs {
-            let Some(input) = inputs.iter().find(|i| i.name == value.name) else { continue };
+            let Some(input) = inputs.0.iter().find(|i| i.name == value.name) else { continue };
             for (dim, &size) in value.dims.iter().flatten().zip(&input.shape) {
                 let Dim::Named(name) = dim else { continue };
                 let (other, owner) = *first.entry(name).or_insert((size, &value.name));
@@ -311,10 +314,10 @@ impl Session {
 
 /// The arrays of these inputs, in their order.
 fn given<'a>(
-    inputs: &'a [Input],
+    inputs: &'a Key,
     arrays: &'a BTreeMap<String, Array>,
 ) -> impl Iterator<Item = &'a Array> {
-    inputs.iter().filter_map(|input| arrays.get(&input.name))
+    inputs.0.iter().filter_map(|input| arrays.get(&input.name))
 }
 
 fn executor(threads: usize) -> Executor {

@@ -39,8 +39,8 @@ const CONTRIB: [&str; 12] = [
 pub(super) struct Feed<'f> {
     pub name: Cow<'f, str>,
     pub fact: InferenceFact,
-    /// The value, where it decides which branch of an `If` runs.
-    pub decision: Option<bool>,
+    /// The value, where the plan is for it.
+    pub value: Option<Arc<Tensor>>,
 }
 
 /// The model as tract's, for these inputs. Their shapes may use the symbols of this scope.
@@ -61,7 +61,10 @@ pub(super) fn walk(
     let mut walk = Walk::new(context, lowered);
     for feed in feeds {
         walk.source(&feed.name, feed.fact)?;
-        walk.decisions.extend(feed.decision.map(|d| (feed.name.into_owned(), d)));
+        if let Some(value) = feed.value {
+            walk.outlets.remove(&*feed.name);
+            walk.known.insert(feed.name.into_owned(), value);
+        }
     }
     walk.graph(&lowered.graph)?;
     match walk.unresolved.first() {
@@ -89,7 +92,8 @@ struct Walk<'a> {
     outlets: HashMap<String, OutletId>,
     /// Outputs of an `If` whose branch is known, and what makes them.
     same: HashMap<String, String>,
-    decisions: HashMap<String, bool>,
+    /// Inputs whose values the plan is for.
+    known: HashMap<String, Arc<Tensor>>,
     node_names: Names,
     /// Values that this graph reads and does not define: inputs of the model, in this order after
     /// those that were there before.
@@ -104,7 +108,7 @@ impl<'a> Walk<'a> {
             lowered,
             outlets: HashMap::new(),
             same: HashMap::new(),
-            decisions: HashMap::new(),
+            known: HashMap::new(),
             node_names: Names::default(),
             unresolved: Vec::new(),
         }
@@ -152,12 +156,16 @@ impl<'a> Walk<'a> {
     /// The branch of an `If` that will run, where that is known.
     fn decided<'n>(&self, node: &'n NodeProto) -> Option<&'n GraphProto> {
         let condition = node.input.first().filter(|_| node.op_type() == "If")?;
-        let stored = || {
-            let value = self.lowered.stored.get(condition)?.tensor().ok()?;
-            value.cast_to_scalar::<bool>().ok()
-        };
-        let decision = self.decisions.get(condition).copied().or_else(stored)?;
-        branch(node, decision)
+        branch(node, self.constant(condition).ok()??.cast_to_scalar::<bool>().ok()?)
+    }
+
+    /// A value that is stored, or that the plan is for.
+    fn constant(&self, name: &str) -> TractResult<Option<Arc<Tensor>>> {
+        match (self.known.get(name), self.lowered.stored.get(name)) {
+            (Some(known), _) => Ok(Some(known.clone())),
+            (None, Some(stored)) => stored.tensor().map(Some),
+            (None, None) => Ok(None),
+        }
     }
 
     fn node(&mut self, node: &NodeProto) -> Result<ToWire> {
@@ -230,6 +238,7 @@ impl<'a> Walk<'a> {
             )
         })?;
         let mut walk = Walk::new(self.context.clone(), self.lowered);
+        walk.known = self.known.clone();
         walk.graph(graph)?;
         Ok((walk.model, walk.unresolved))
     }
@@ -245,17 +254,16 @@ impl<'a> Walk<'a> {
             self.outlets.insert(name.to_owned(), outlet);
             return Ok(outlet);
         }
-        let Some(stored) = self.lowered.stored.get(name) else {
+        let Some(value) = self.constant(name).map_err(|e| refused(name, &e))? else {
             self.unresolved.push(name.to_owned());
             return self.source(name, InferenceFact::default());
         };
-        let value = stored.tensor().map_err(|e| refused(name, &e))?;
-        let outlet = self.constant(name, value).map_err(|e| refused(name, &e))?;
+        let outlet = self.add_constant(name, value).map_err(|e| refused(name, &e))?;
         self.outlets.insert(name.to_owned(), outlet);
         Ok(outlet)
     }
 
-    fn constant(&mut self, name: &str, value: Arc<Tensor>) -> TractResult<OutletId> {
+    fn add_constant(&mut self, name: &str, value: Arc<Tensor>) -> TractResult<OutletId> {
         let fact = InferenceFact::from(TypedFact::try_from(value.clone())?);
         let name = self.node_names.unique(name);
         self.model.add_node(name, Const::new(value)?, tvec!(fact)).map(OutletId::from)

@@ -574,7 +574,6 @@ fn wrong_values_leave_open_plans_as_they_are() {
     assert_eq!(run(11, 2), (Some(vec![2.0]), 1));
 }
 
-/// What a recipe computes is planned for shapes that are known.
 /// How many numbers are positive is known at run time only: what follows has an open shape.
 #[test]
 fn large_integers_are_whole_where_shapes_are_open() {
@@ -589,6 +588,7 @@ fn large_integers_are_whole_where_shapes_are_open() {
     assert_eq!(floats(&y), expected);
 }
 
+/// What a recipe computes is planned for shapes that are known.
 #[test]
 fn what_cannot_be_left_open_is_planned_for_each_shape() {
     let text = r#"<ir_version: 8, opset_import: ["" : 17]>
@@ -603,6 +603,61 @@ fn what_cannot_be_left_open_is_planned_for_each_shape() {
         assert_eq!(floats(&y[0].1)[0], 2.0 * squares);
         assert_eq!(session.plans(), (n - 2).min(4));
     }
+}
+
+/// How often a row of the cache is repeated is a shape, which a plan must know; which row is not.
+#[test]
+fn plans_are_for_the_values_that_tract_takes_as_constants_and_no_others() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[past, 2] old, int32 count, int64[1] at) => (float[k, 2] y)
+          <int64[1] zero = {0}, int64[1] width = {2}>
+        {
+          wide = Cast <to = 7> (count) rows = Unsqueeze (wide, zero)
+          shape = Concat <axis = 0> (rows, width)
+          row = Gather (old, at) y = Expand (row, shape)
+        }"#;
+    let mut session = session(parse_model(text).unwrap());
+    let mut run = |past: usize, count: i32, at: i64| {
+        let old: Vec<f32> = (0..2 * past).map(|i| i as f32).collect();
+        let inputs = Arrays::from([
+            ("old".into(), floats_array(&[past, 2], &old)),
+            ("count".into(), Array::I32(ArrayD::from_elem(IxDyn(&[]), count))),
+            ("at".into(), Array::I64(ArrayD::from_elem(IxDyn(&[1]), at))),
+        ]);
+        let outputs = session.run(&inputs).unwrap();
+        let row = &old[2 * at as usize..][..2];
+        assert_eq!(outputs[0].1, floats_array(&[count as usize, 2], &row.repeat(count as usize)));
+        session.plans()
+    };
+    for (past, at) in [(4, 1), (4, 3), (5, 0), (6, 5), (9, 4)] {
+        assert_eq!(run(past, 3, at), 1, "{past} {at}");
+    }
+    for (count, plans) in [(2, 2), (1, 3), (4, 4), (5, 4), (3, 4)] {
+        assert_eq!(run(7, count, 6), plans, "{count}");
+    }
+}
+
+/// A slice of bounds that are not known is planned and fails where it runs: then its plan is for them.
+#[test]
+fn a_plan_that_fails_without_values_gives_way_to_one_with_them() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n] x, int64[1] start, int64[1] end, int64[1] at) => (float[m] y) {
+          part = Slice (x, start, end) picked = Gather (x, at) y = Add (part, picked)
+        }"#;
+    let mut session = session(parse_model(text).unwrap());
+    let mut run = |start: i64, end: i64, at: i64| {
+        let inputs = [("start", start), ("end", end), ("at", at)];
+        let one = |i| Array::I64(ArrayD::from_elem(IxDyn(&[1]), i));
+        let mut inputs: Arrays = inputs.into_iter().map(|(n, i)| (n.into(), one(i))).collect();
+        inputs.insert("x".into(), floats_array(&[4], &[0.0, 1.0, 2.0, 3.0]));
+        let y = session.run(&inputs).map(|y| floats(&y[0].1)).ok();
+        (y, session.plans())
+    };
+    assert_eq!(run(1, 3, 0), (Some(vec![1.0, 2.0]), 1));
+    assert_eq!(run(1, 3, 99).0, None);
+    assert_eq!(run(-1, 9, 2), (Some(vec![5.0]), 1));
+    assert_eq!(run(-1, 9, 3), (Some(vec![6.0]), 1));
+    assert_eq!(run(0, 3, 3), (Some(vec![3.0, 4.0, 5.0]), 2));
 }
 
 /// A cache that grows by what each run gives: in one session, and each time in a new one. One model's
