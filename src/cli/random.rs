@@ -68,7 +68,7 @@ fn passes(node: &NodeProto) -> Option<(&str, &str)> {
 /// The tables that a node reads, each with the value that says which rows.
 fn lookups(node: &NodeProto) -> Vec<(&str, &str)> {
     let pairs: &[(usize, usize)] = match node.op_type() {
-        "Gather" if node.attribute.iter().all(|a| a.name() != "axis" || a.i() == 0) => &[(0, 1)],
+        "Gather" if !node.flag("axis") => &[(0, 1)],
         "GatherBlockQuantized" => &[(0, 1)],
         "EmbedLayerNormalization" => &[(2, 0), (4, 1)],
         _ => &[],

@@ -1,7 +1,6 @@
 //! What every graph must satisfy, before a rewrite and after it.
 
-use super::nested_graphs;
-use crate::proto::{GraphProto, ModelProto, NodeProto};
+use crate::proto::{GraphProto, ModelProto};
 use std::collections::HashSet;
 
 /// The first way in which the model breaks ONNX's rules on names and order, as a sentence.
@@ -23,13 +22,13 @@ fn check_graph<'m>(graph: &'m GraphProto, defined: &mut HashSet<&'m str>) -> Res
         if let Some(missing) =
             node.input.iter().find(|i| !i.is_empty() && !defined.contains(i.as_str()))
         {
-            let at = described(node);
-            return Err(format!("{at} reads `{missing}`, which nothing before it makes"));
+            let at = node.described();
+            return Err(format!("node {at} reads `{missing}`, which nothing before it makes"));
         }
-        nested_graphs(node).try_for_each(|g| check_graph(g, defined))?;
+        node.graphs().try_for_each(|g| check_graph(g, defined))?;
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if !defined.insert(output) {
-                return Err(format!("{} makes `{output}` a second time", described(node)));
+                return Err(format!("node {} makes `{output}` a second time", node.described()));
             }
             own.push(output);
         }
@@ -61,9 +60,4 @@ fn begin(graph: &GraphProto) -> Result<Vec<&str>, String> {
 fn repeated<'m>(names: impl Iterator<Item = &'m str>) -> Option<&'m str> {
     let mut seen = HashSet::new();
     names.filter(|name| !name.is_empty()).find(|name| !seen.insert(*name))
-}
-
-fn described(node: &NodeProto) -> String {
-    let name = if node.name().is_empty() { node.output.first() } else { node.name.as_ref() };
-    format!("node `{}` ({})", name.map_or("?", String::as_str), node.op_type())
 }

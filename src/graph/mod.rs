@@ -8,9 +8,8 @@ mod patch;
 mod types;
 mod view;
 
-pub use crate::proto::nested_graphs;
 pub use check::check;
 pub use constant::{Constants, Expression, Matrix, NotConstant};
 pub use norm::{Norm, norm};
 pub use patch::{Before, Patch, apply, drop_orphans};
-pub use view::{NodeId, Use, View, captured, operator};
+pub use view::{NodeId, Use, View, captured};

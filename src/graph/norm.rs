@@ -9,7 +9,7 @@
 //! `Mul`, the square a `Mul`, the mean taken off before (LayerNorm), the gain on either side or missing,
 //! and `Cast`s may stand between.
 
-use super::{Constants, NodeId, View, operator};
+use super::{Constants, NodeId, View};
 use crate::proto::NodeProto;
 
 /// A normalisation along the last axis.
@@ -48,7 +48,7 @@ impl<'m> Search<'_, 'm> {
 
     /// The node that makes a value, if it has this operator.
     fn made_by(&self, value: &str, op_type: &str) -> Option<(NodeId, &'m NodeProto)> {
-        self.made(value).filter(|(_, node)| operator(node) == op_type)
+        self.made(value).filter(|(_, node)| node.is(op_type))
     }
 
     /// Back to where a value comes from through these operators.
@@ -57,7 +57,7 @@ impl<'m> Search<'_, 'm> {
         'm: 'v,
     {
         while let Some((_, node)) = self.made(value)
-            && through.contains(&&*operator(node))
+            && through.contains(&node.standard())
             && let Some(input) = node.input.first()
         {
             value = input;
@@ -68,20 +68,21 @@ impl<'m> Search<'_, 'm> {
     fn operator(&self, value: &str) -> Option<Norm> {
         let (node, made) = self.made(value)?;
         let first = made.output.first().is_some_and(|o| o == value);
-        let rms = match &*operator(made) {
-            "RMSNormalization" | "SimplifiedLayerNormalization" => true,
-            "LayerNormalization"
-            | "com.microsoft.SkipLayerNormalization"
-            | "com.microsoft.SkipSimplifiedLayerNormalization" => false,
+        let operator = made.operator();
+        let rms = match (operator.domain, operator.name) {
+            ("", "RMSNormalization" | "SimplifiedLayerNormalization") => true,
+            ("", "LayerNormalization")
+            | ("com.microsoft", "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization") => {
+                false
+            }
             _ => return None,
         };
-        let number = |name: &str| made.attribute.iter().find(|a| a.name() == name);
-        let last = number("axis").is_none_or(|a| a.i() == -1);
+        let last = made.int("axis").is_none_or(|axis| axis == -1);
         let norm = Norm {
             node,
             input: made.input.first()?.clone(),
             gain: made.input.get(1).cloned(),
-            eps: Some(f64::from(number("epsilon").map_or(1e-5, |a| a.f()))),
+            eps: Some(f64::from(made.float("epsilon").unwrap_or(1e-5))),
             rms: rms && last,
         };
         first.then_some(norm)
@@ -147,7 +148,7 @@ impl<'m> Search<'_, 'm> {
     /// `1 / r`, as r.
     fn inverse(&self, value: &str) -> Option<&'m str> {
         let (_, node) = self.made(value)?;
-        match &*operator(node) {
+        match node.standard() {
             "Reciprocal" => node.input.first().map(String::as_str),
             "Div" if self.constants.scalar(node.input.first()?) == Some(1.0) => {
                 node.input.get(1).map(String::as_str)
@@ -160,7 +161,7 @@ impl<'m> Search<'_, 'm> {
     fn square(&self, value: &str) -> Option<&'m str> {
         let (_, node) = self.made(value)?;
         let [a, b] = &node.input[..] else { return None };
-        let square = match &*operator(node) {
+        let square = match node.standard() {
             "Mul" => a == b,
             "Pow" => self.constants.scalar(b) == Some(2.0),
             _ => false,

@@ -4,7 +4,7 @@ use super::{
     NodeId,
     view::{defined, lists_initializers},
 };
-use crate::proto::{GraphProto, ModelProto, NodeProto, graphs_within, nested_graphs};
+use crate::proto::{GraphProto, ModelProto, NodeProto, graphs_within};
 use std::collections::{HashMap, HashSet};
 
 /// What replaces one matched node.
@@ -135,7 +135,7 @@ impl<'m> Scopes<'m> {
         let gone = vec![false; graph.node.len()];
         self.0.push(Scope { graph, outer, nested: HashMap::new(), values, gone });
         for (id, node) in graph.node.iter().enumerate() {
-            for inner in nested_graphs(node) {
+            for inner in node.graphs() {
                 let inner = self.enter(inner, Some(index));
                 self.0[index].nested.entry(id).or_default().push(inner);
             }

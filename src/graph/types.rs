@@ -1,6 +1,6 @@
 //! Element types of values, as far as the file tells them.
 
-use super::{View, operator};
+use super::View;
 use crate::proto::{NodeProto, TensorProto, tensor_proto::DataType};
 
 /// Operators whose output is of the type of each of their inputs.
@@ -44,9 +44,8 @@ impl View<'_> {
                 return Some(declared);
             }
             let node = self.node(self.producer(value)?);
-            if operator(node) == "Cast" {
-                let to = node.attribute.iter().find(|a| a.name() == "to")?;
-                return DataType::try_from(i32::try_from(to.i()).ok()?).ok();
+            if node.is("Cast") {
+                return DataType::try_from(i32::try_from(node.int("to")?).ok()?).ok();
             }
             let operands = of_one_type(node);
             if let Some(known) = operands.iter().find_map(|operand| self.declared_type(operand)) {
@@ -67,7 +66,7 @@ impl View<'_> {
 
 /// The inputs of a node that are of its first output's type.
 fn of_one_type(node: &NodeProto) -> &[String] {
-    match &*operator(node) {
+    match node.standard() {
         op if OF_EVERY_INPUT.contains(&op) => &node.input,
         op if OF_FIRST_INPUT.contains(&op) => node.input.get(..1).unwrap_or_default(),
         _ => &[],

@@ -1,11 +1,8 @@
 //! A read-only look at one graph: who makes a value, who reads it, what is stored.
 
-use crate::proto::{
-    GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, nested_graphs, type_proto,
-};
+use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use prost::Message as _;
 use std::{
-    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::OnceLock,
 };
@@ -215,19 +212,11 @@ pub(super) fn lists_initializers(model: &ModelProto) -> bool {
     model.ir_version.is_some_and(|version| version < 4)
 }
 
-/// A node's operator, with the domain where it is none of ONNX's own: `Add`, `com.microsoft.Attention`.
-pub fn operator(node: &NodeProto) -> Cow<'_, str> {
-    match node.domain() {
-        "" | "ai.onnx" => node.op_type().into(),
-        domain => format!("{domain}.{}", node.op_type()).into(),
-    }
-}
-
 /// The values that graphs nested in the node read from outside, in order, each once.
 pub fn captured(node: &NodeProto) -> Vec<&str> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
-    for graph in nested_graphs(node) {
+    for graph in node.graphs() {
         let inner: HashSet<&str> = defined(graph).collect();
         let reads =
             graph.node.iter().flat_map(|n| n.input.iter().map(String::as_str).chain(captured(n)));

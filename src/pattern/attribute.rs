@@ -1,6 +1,5 @@
 //! What a pattern asks of a node's attributes.
 
-use super::{domain, label};
 use crate::{
     proto::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType, raw_bytes},
     text::{self, Style},
@@ -30,13 +29,7 @@ static TABLE: LazyLock<Vec<NodeProto>> = LazyLock::new(|| {
 /// What the attribute means where a node of this operator leaves it out; `None` where it may not, or
 /// where that means what no value says.
 pub(super) fn default(node: &NodeProto, name: &str) -> Option<&'static AttributeProto> {
-    let operator = |n: &&NodeProto| (domain(n), n.op_type()) == (domain(node), node.op_type());
-    find(TABLE.iter().find(operator)?, name)
-}
-
-/// The attribute of this name that a node has.
-pub(super) fn find<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
-    node.attribute.iter().find(|a| a.name() == name)
+    TABLE.iter().find(|n| n.operator() == node.operator())?.attribute(name)
 }
 
 /// What the pattern's name for an attribute stands for, if it has one and the node has the attribute;
@@ -45,12 +38,12 @@ pub(super) fn matched<'n>(
     want: &AttributeProto,
     node: &'n NodeProto,
 ) -> Result<Option<&'n AttributeProto>, String> {
-    let found = find(node, want.name());
+    let found = node.attribute(want.name());
     let differs = |found: String, wanted: String| {
-        format!("attribute `{}` of node `{}` is {found}, not {wanted}", want.name(), label(node))
+        format!("attribute `{}` of node `{}` is {found}, not {wanted}", want.name(), node.label())
     };
     if !want.ref_attr_name().is_empty() {
-        return match found.filter(|found| !same_kind(found, want)) {
+        return match found.filter(|found| found.kind() != want.kind()) {
             Some(other) => Err(differs(value(other), format!("of type {}", kind(want)))),
             None => Ok(found),
         };
@@ -68,12 +61,12 @@ pub(super) fn matched<'n>(
 
 /// Why no node can have the attribute that a pattern asks for.
 pub(super) fn check(node: &NodeProto, want: &AttributeProto) -> Result<(), String> {
-    let of = format!("attribute `{}` of {}", want.name(), node.op_type());
-    if want.ref_attr_name().is_empty() && !COMPARED.contains(&want.r#type()) {
+    let of = format!("attribute `{}` of {}", want.name(), node.operator());
+    if want.ref_attr_name().is_empty() && !COMPARED.contains(&want.kind()) {
         return Err(format!("{of} is of type {}, which is not compared", kind(want)));
     }
     match default(node, want.name()) {
-        Some(default) if !same_kind(default, want) => {
+        Some(default) if default.kind() != want.kind() => {
             Err(format!("{of} is of type {}, not {}", kind(default), kind(want)))
         }
         _ => Ok(()),
@@ -92,18 +85,13 @@ const COMPARED: [AttributeType; 7] = [
 ];
 
 fn same(a: &AttributeProto, b: &AttributeProto) -> bool {
-    same_kind(a, b)
+    a.kind() == b.kind()
         && (a.i(), a.f(), a.s()) == (b.i(), b.f(), b.s())
         && (&a.ints, &a.floats, &a.strings) == (&b.ints, &b.floats, &b.strings)
         && match (&a.t, &b.t) {
             (Some(a), Some(b)) => same_tensor(a, b),
             (a, b) => a.is_none() && b.is_none(),
         }
-}
-
-/// Files older than IR version 2 give attributes no type.
-fn same_kind(a: &AttributeProto, b: &AttributeProto) -> bool {
-    a.r#type.is_none() || b.r#type.is_none() || a.r#type() == b.r#type()
 }
 
 /// Equal values, however the file stores them.
@@ -117,5 +105,5 @@ fn value(attribute: &AttributeProto) -> String {
 }
 
 fn kind(attribute: &AttributeProto) -> String {
-    attribute.r#type().as_str_name().to_lowercase()
+    attribute.kind().as_str_name().to_lowercase()
 }

@@ -13,7 +13,7 @@
 mod attribute;
 
 use crate::{
-    graph::{Constants, NodeId, View, operator},
+    graph::{Constants, NodeId, View},
     proto::{AttributeProto, NodeProto},
     text,
 };
@@ -84,7 +84,7 @@ impl Pattern {
 
     /// Whether a node's operator is that of the pattern's root.
     pub fn may_start_at(&self, node: &NodeProto) -> bool {
-        (domain(self.root()), self.root().op_type()) == (domain(node), node.op_type())
+        self.root().operator() == node.operator()
     }
 
     /// The root.
@@ -132,7 +132,7 @@ impl Pattern {
         }
         let read: HashSet<&String> = inner.iter().chain([root]).flat_map(|n| &n.input).collect();
         match inner.iter().find(|n| n.output.iter().all(|o| !read.contains(o))) {
-            Some(node) => Err(format!("no later node reads `{}`", label(node))),
+            Some(node) => Err(format!("no later node reads `{}`", node.label())),
             None => Ok(()),
         }
     }
@@ -240,7 +240,7 @@ impl<'a> Search<'a, '_> {
     fn node(&mut self, wanted: usize, id: NodeId) -> Result<Next<'a>, String> {
         let (want, node) = (&self.pattern.nodes[wanted], self.view.node(id));
         if let Some(other) = self.bound.nodes[wanted] {
-            let of = |id| label(self.view.node(id));
+            let of = |id| self.view.node(id).label();
             return match other == id {
                 true => Ok(Next::none()),
                 false => {
@@ -248,12 +248,12 @@ impl<'a> Search<'a, '_> {
                 }
             };
         }
-        if (domain(want), want.op_type()) != (domain(node), node.op_type()) {
+        if want.operator() != node.operator() {
             return Err(format!(
                 "node `{}` is {}, not {}",
-                label(node),
-                operator(node),
-                operator(want)
+                node.label(),
+                node.operator(),
+                want.operator()
             ));
         }
         self.trail.push(Fact::Operator(wanted));
@@ -265,7 +265,7 @@ impl<'a> Search<'a, '_> {
         }
         for (index, name) in want.output.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
             let Some(value) = node.output.get(index).filter(|v| !v.is_empty()) else {
-                return Err(format!("node `{}` does not make its output {index}", label(node)));
+                return Err(format!("node `{}` does not make its output {index}", node.label()));
             };
             self.bind(name, value);
         }
@@ -303,7 +303,7 @@ impl<'a> Search<'a, '_> {
             };
             let made = self.view.node(id).output.iter().position(|o| o == value);
             if made != Some(output) {
-                let label = label(self.view.node(id));
+                let label = self.view.node(id).label();
                 return Err(format!("`{value}` is not the output {output} of node `{label}`"));
             }
             return Ok(Next { goals: vec![Goal::Node(producer, id)], or: None });
@@ -345,10 +345,10 @@ fn counted_inputs<'a>(
     match given.iter().skip(wanted.len()).find(|i| !i.is_empty()) {
         Some(more) if !open => Err(format!(
             "node `{}` reads `{more}` as well, which the pattern does not",
-            label(node)
+            node.label()
         )),
         _ if given.len() < wanted.len() => {
-            Err(format!("node `{}` has {} inputs, not {}", label(node), given.len(), wanted.len()))
+            Err(format!("node `{}` has {} inputs, not {}", node.label(), given.len(), wanted.len()))
         }
         _ => {
             let pairs = wanted.iter().zip(given);
@@ -370,35 +370,19 @@ fn given(inputs: &[String]) -> &[String] {
 
 fn commutes(node: &NodeProto) -> bool {
     matches!(
-        (domain(node), node.op_type()),
-        (
-            "",
-            "Add"
-                | "Mul"
-                | "Min"
-                | "Max"
-                | "Sum"
-                | "Mean"
-                | "And"
-                | "Or"
-                | "Xor"
-                | "Equal"
-                | "BitwiseAnd"
-                | "BitwiseOr"
-                | "BitwiseXor"
-        )
+        node.standard(),
+        "Add"
+            | "Mul"
+            | "Min"
+            | "Max"
+            | "Sum"
+            | "Mean"
+            | "And"
+            | "Or"
+            | "Xor"
+            | "Equal"
+            | "BitwiseAnd"
+            | "BitwiseOr"
+            | "BitwiseXor"
     )
-}
-
-/// The domain with the standard one's long name made short.
-fn domain(node: &NodeProto) -> &str {
-    if node.domain() == "ai.onnx" { "" } else { node.domain() }
-}
-
-/// What to call a node: its name, or the first value it makes.
-pub fn label(node: &NodeProto) -> &str {
-    match node.name() {
-        "" => node.output.iter().find(|o| !o.is_empty()).map_or("?", String::as_str),
-        name => name,
-    }
 }

@@ -5,6 +5,7 @@
 
 mod encode;
 mod external;
+mod node;
 mod save;
 mod stand_in;
 mod tensor;
@@ -16,6 +17,7 @@ mod onnx {
     include!("onnx.rs");
 }
 
+pub use node::Operator;
 pub use onnx::*;
 pub(crate) use stand_in::stand_in;
 
@@ -92,8 +94,13 @@ pub fn open(path: &Path) -> Result<Source> {
 
 /// The opset of the standard domain that a model imports; 0 where it names none.
 pub fn opset(model: &ModelProto) -> i64 {
+    standard_opset(&model.opset_import).unwrap_or_default()
+}
+
+/// The opset of the standard domain among those that a model or a function imports.
+pub fn standard_opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
     let standard = |o: &&OperatorSetIdProto| matches!(o.domain(), "" | "ai.onnx");
-    model.opset_import.iter().find(standard).map_or(0, OperatorSetIdProto::version)
+    imports.iter().find(standard).map(OperatorSetIdProto::version)
 }
 
 /// Every graph of a model that takes part in its inference, each before those nested in it, depth
@@ -109,13 +116,8 @@ pub fn graphs_within(graph: &GraphProto) -> Vec<&GraphProto> {
     while let Some(graph) = waiting.pop() {
         found.push(graph);
         let known = waiting.len();
-        waiting.extend(graph.node.iter().flat_map(nested_graphs));
+        waiting.extend(graph.node.iter().flat_map(NodeProto::graphs));
         waiting[known..].reverse();
     }
     found
-}
-
-/// The graphs among a node's attributes (the branches of `If`, the bodies of `Loop` and `Scan`).
-pub fn nested_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs))
 }

@@ -11,8 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{self, Constants, NodeId, View, nested_graphs, operator},
-    pattern::label,
+    graph::{self, Constants, NodeId, View},
     proto::{self, ModelProto, NodeProto, opset},
     report::{Action, Entry},
     text,
@@ -129,7 +128,7 @@ impl Search<'_> {
                 None => self.missed(view, &constants, id),
             });
         }
-        for graph in view.nodes().flat_map(|(_, node)| nested_graphs(node)) {
+        for graph in view.nodes().flat_map(|(_, node)| node.graphs()) {
             self.graph(&View::nested(graph, view), decided, found);
         }
     }
@@ -167,8 +166,8 @@ impl Search<'_> {
         let node = view.node(id);
         Explanation {
             graph: view.graph().name().to_owned(),
-            node: label(node).to_owned(),
-            op: operator(node).into_owned(),
+            node: node.label().to_owned(),
+            op: node.operator().to_string(),
             outcome: Outcome::Missed,
             why: String::new(),
             rule: None,
@@ -194,7 +193,7 @@ impl RuleText {
 /// No node has the name; these come near.
 fn unknown(model: &ModelProto, name: &str) -> Error {
     let graphs = proto::graphs(model);
-    let labels: Vec<&str> = graphs.iter().flat_map(|g| &g.node).map(label).collect();
+    let labels: Vec<&str> = graphs.iter().flat_map(|g| &g.node).map(NodeProto::label).collect();
     let near = near(&labels, name);
     let hint = match near.is_empty() {
         true => "name a node of the model, or a value that one makes".to_owned(),

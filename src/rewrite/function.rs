@@ -1,4 +1,4 @@
-//! `bitonnx::BitLinear` as a model-local function, so that any runtime runs the file.
+//! `bitonnx.BitLinear` as a model-local function, so that any runtime runs the file.
 //!
 //! The body is written for the opset that the model imports, since runtimes inline it. Its product is
 //! `MatMulInteger` of uint8 by uint8, the one form that ONNX Runtime has fast kernels for: codes have

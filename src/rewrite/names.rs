@@ -1,9 +1,6 @@
 //! Names for new values.
 
-use crate::{
-    graph::nested_graphs,
-    proto::{GraphProto, ModelProto},
-};
+use crate::proto::{GraphProto, ModelProto};
 use std::collections::HashSet;
 
 /// Every name of a model's values and nodes, so that a new one is new.
@@ -42,6 +39,6 @@ fn collect(graph: &GraphProto, names: &mut HashSet<String>) {
     for node in &graph.node {
         names.insert(node.name().to_owned());
         names.extend(node.output.iter().cloned());
-        nested_graphs(node).for_each(|g| collect(g, names));
+        node.graphs().for_each(|g| collect(g, names));
     }
 }

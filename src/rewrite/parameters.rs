@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{Constants, View, norm, operator},
+    graph::{Constants, View, norm},
     proto::{
-        self, GraphProto, ModelProto, NodeProto, TensorProto, element_count, nested_graphs,
-        raw_bytes, tensor_proto::DataType,
+        self, GraphProto, ModelProto, NodeProto, TensorProto, element_count, raw_bytes,
+        tensor_proto::DataType,
     },
     quant::{Layout, Matrix},
 };
@@ -116,7 +116,7 @@ impl Parameters {
                     self.0.entry(name.to_owned()).or_insert((role, None));
                 }
             }
-            for graph in nested_graphs(node) {
+            for graph in node.graphs() {
                 self.collect(&View::nested(graph, view));
             }
         }
@@ -140,7 +140,7 @@ fn around_projections<'m>(
     node: &'m NodeProto,
 ) -> Vec<(&'m str, &'static str)> {
     let inputs = |role: &'static str| node.input.iter().map(move |i| (i.as_str(), role));
-    if operator(node) == "Gather" {
+    if node.is("Gather") {
         return inputs(EMBEDDING).take(1).collect();
     }
     let norms = node.output.first().and_then(|output| norm(view, constants, output));
@@ -290,7 +290,7 @@ impl Wrap<'_> {
 fn reads<'g>(graph: &'g GraphProto, found: &mut HashSet<&'g str>) {
     for node in &graph.node {
         found.extend(node.input.iter().map(String::as_str));
-        nested_graphs(node).for_each(|g| reads(g, found));
+        node.graphs().for_each(|g| reads(g, found));
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     graph::{Constants, NodeId, View},
-    pattern::{Bindings, Miss, Pattern, REST, label},
+    pattern::{Bindings, Miss, Pattern, REST},
     proto::{AttributeProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
     quant::Layout,
     text,
@@ -157,7 +157,7 @@ impl Rule {
             }
             Action::Replace(project) => project,
         };
-        let node = label(view.node(root));
+        let node = view.node(root).label();
         if let Some(lost) = self.lost(view, root) {
             return missed(format!("`{lost}` is read, which `{node}` would no longer make"));
         }
@@ -366,7 +366,7 @@ impl<'m> Match<'_, 'm> {
     pub fn int(&self, name: &str) -> Result<i64, Reject> {
         let found = if self.has(name) { self.bound.attributes.get(name) } else { None };
         match found.or_else(|| self.rule.pattern.default(name)) {
-            Some(attribute) if attribute.r#type() == AttributeType::Int => Ok(attribute.i()),
+            Some(attribute) if attribute.kind() == AttributeType::Int => Ok(attribute.i()),
             _ => Err(Reject::Miss(format!("node `{}` has no integer for @{name}", self.label()))),
         }
     }
@@ -391,7 +391,7 @@ impl<'m> Match<'_, 'm> {
 
     /// What to call the node at the root.
     pub fn label(&self) -> &'m str {
-        label(self.view.node(self.root))
+        self.view.node(self.root).label()
     }
 
     /// The projection of the pattern's `x` by `weight` that the root itself computes.

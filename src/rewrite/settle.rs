@@ -11,11 +11,8 @@ use super::{options::Options, parameters::PARAMETER, qat};
 use crate::{
     error::{Error, ErrorKind, Result},
     graph::{self, Before, Constants, View},
-    pattern::{Pattern, label},
-    proto::{
-        self, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, nested_graphs,
-        type_proto,
-    },
+    pattern::Pattern,
+    proto::{self, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto},
 };
 use prost::Message as _;
 use std::collections::{HashMap, HashSet};
@@ -40,7 +37,7 @@ fn has_blend(view: &View) -> bool {
     !blends(view, &Constants::new(view)).is_empty()
         || view
             .nodes()
-            .flat_map(|(_, node)| nested_graphs(node))
+            .flat_map(|(_, node)| node.graphs())
             .any(|graph| has_blend(&View::nested(graph, view)))
 }
 
@@ -78,7 +75,7 @@ pub(super) fn settle(mut model: ModelProto) -> Result<ModelProto> {
             "the QAT file can't become an inference model",
             format!(
                 "node `{}` reads `{}`, and is no blend that bitonnx writes",
-                label(view.node(reader.node)),
+                view.node(reader.node).label(),
                 qat::LAMBDA
             ),
             "rewrite the QAT file as it was made, with the trained weights imported into it, before other tools \
@@ -122,14 +119,14 @@ fn collect(view: &View, outputs: &HashSet<String>, found: &mut Vec<Aliases>) {
     }
     aliases.retain(|value, _| !outputs.contains(value));
     found.push(aliases);
-    for graph in view.nodes().flat_map(|(_, node)| nested_graphs(node)) {
+    for graph in view.nodes().flat_map(|(_, node)| node.graphs()) {
         collect(&View::nested(graph, view), outputs, found);
     }
 }
 
 /// What else lambda scales: a correction's branch.
 fn scaled<'m>(view: &View, node: &'m NodeProto) -> Option<&'m str> {
-    let ([a, b], "Mul") = (&node.input[..], &*graph::operator(node)) else { return None };
+    let ([a, b], "Mul") = (&node.input[..], node.standard()) else { return None };
     match (is_lambda_value(view, a), is_lambda_value(view, b)) {
         (false, true) => Some(a),
         (true, false) => Some(b),
@@ -141,14 +138,14 @@ fn scaled<'m>(view: &View, node: &'m NodeProto) -> Option<&'m str> {
 fn parameter<'m>(view: &View, node: &'m NodeProto) -> Option<&'m str> {
     let ([input], [output]) = (&node.input[..], &node.output[..]) else { return None };
     let ours = output.starts_with(input.as_str()) && output.ends_with(PARAMETER);
-    let identity = ours && graph::operator(node) == "Identity";
+    let identity = ours && node.is("Identity");
     (identity && view.initializer(input).is_some()).then_some(input)
 }
 
 /// The input itself, or the same in another type.
 fn is_lambda_value(view: &View, value: &str) -> bool {
     let cast = view.producer(value).map(|id| view.node(id));
-    let cast = cast.filter(|node| graph::operator(node) == "Cast");
+    let cast = cast.filter(|node| node.is("Cast"));
     value == qat::LAMBDA
         || cast.is_some_and(|node| node.input.first().is_some_and(|i| i == qat::LAMBDA))
 }
@@ -226,6 +223,6 @@ fn meaning(node: &NodeProto, aliases: &Aliases, gains: &HashMap<String, Vec<u8>>
         let input = aliases.get(input).unwrap_or(input);
         gains.get(input).cloned().unwrap_or_else(|| input.clone().into_bytes())
     });
-    let operator = graph::operator(node).into_owned().into_bytes();
+    let operator = node.operator().to_string().into_bytes();
     [operator].into_iter().chain(attributes).chain(inputs).collect()
 }

@@ -2,8 +2,8 @@
 
 use super::rule::{Effect, NoMatch, Projection, Rule};
 use crate::{
-    graph::{self, Constants, NodeId, Norm, View, nested_graphs, operator},
-    pattern::{Bindings, Miss, label},
+    graph::{self, Constants, NodeId, Norm, View},
+    pattern::{Bindings, Miss},
     proto::{ModelProto, NodeProto, opset},
     roles::{self, Role},
 };
@@ -99,7 +99,7 @@ fn survey_graph<'r>(
     }
     found.push(sites);
     for (_, node) in view.nodes() {
-        for graph in nested_graphs(node) {
+        for graph in node.graphs() {
             survey_graph(&View::nested(graph, view), recipe, &tables, found);
         }
     }
@@ -151,8 +151,8 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
                 rule,
                 root,
                 node: product,
-                name: label(view.node(product)).to_owned(),
-                op: operator(view.node(product)).into_owned(),
+                name: view.node(product).label().to_owned(),
+                op: view.node(product).operator().to_string(),
                 bound,
                 found,
                 role: Role::Other,
@@ -188,7 +188,7 @@ fn claim(view: &View, bound: &Bindings, own: [NodeId; 2], claimed: &mut HashSet<
 fn kept(view: &View, constants: &Constants, recipe: Recipe, id: NodeId, why: &str) -> String {
     match furthest(view, constants, recipe, id, |rule| rule.effect() != Effect::Keep) {
         Some((_, miss)) => format!("it {why}: {}", miss.why),
-        None => format!("node `{}` {why}", label(view.node(id))),
+        None => format!("node `{}` {why}", view.node(id).label()),
     }
 }
 
@@ -221,11 +221,11 @@ fn describe<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
 
 /// Weights read by `Gather`, directly or by way of constant nodes.
 fn embedding_tables(view: &View, constants: &Constants) -> Tables {
-    let gathers = view.nodes().filter(|(_, n)| operator(n) == "Gather");
+    let gathers = view.nodes().filter(|(_, n)| n.is("Gather"));
     let tables = gathers.filter_map(|(_, node)| {
         let table = node.input.first().filter(|t| constants.is_constant(t))?;
         let leaves = constants.expression(table).ok()?.initializers;
-        Some(leaves.into_iter().map(|leaf| (leaf.name().to_owned(), label(node).to_owned())))
+        Some(leaves.into_iter().map(|leaf| (leaf.name().to_owned(), node.label().to_owned())))
     });
     tables.flatten().collect()
 }
@@ -236,7 +236,7 @@ fn added_constant(view: &View, constants: &Constants, value: &str) -> Option<Str
     let other = add.input.iter().find(|i| *i != value)?;
     let vector =
         |v: &str| constants.is_constant(v) && view.initializer(v).is_none_or(|t| t.dims.len() <= 1);
-    (operator(add) == "Add" && vector(other)).then(|| other.clone())
+    (add.is("Add") && vector(other)).then(|| other.clone())
 }
 
 /// How many rows each part has into which the graph cuts a projection's `n` outputs along their axis,
@@ -251,7 +251,7 @@ fn part_sizes(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<
             return cuts;
         }
         match readers[..] {
-            [node] if matches!(&*operator(node), "Add" | "Identity" | "Cast" | "Reshape") => {
+            [node] if matches!(node.standard(), "Add" | "Identity" | "Cast" | "Reshape") => {
                 let Some(output) = node.output.first() else { break };
                 value = output;
             }
@@ -262,15 +262,14 @@ fn part_sizes(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<
 }
 
 fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<Vec<usize>> {
-    let split = readers.iter().find(|node| operator(node) == "Split")?;
-    let attribute = |name: &str| split.attribute.iter().find(|a| a.name() == name);
+    let split = readers.iter().find(|node| node.is("Split"))?;
     let given = constants.integers(split, "split", 1);
     let count = split.output.len();
     let sizes: Vec<usize> = match given {
         Some(sizes) => sizes.iter().map(|s| usize::try_from(*s).ok()).collect::<Option<_>>()?,
         None => vec![n.checked_div(count)?; count],
     };
-    let axis = attribute("axis").map_or(0, |a| a.i());
+    let axis = split.int("axis").unwrap_or(0);
     // The axis of the outputs: an axis before it would have to be as long by chance.
     let sum = sizes.iter().try_fold(0usize, |sum, size| sum.checked_add(*size))?;
     (axis != 0 && sum == n && count > 1 && !sizes.contains(&0)).then_some(sizes)
@@ -284,7 +283,7 @@ fn sliced_at(
 ) -> Option<Vec<usize>> {
     let slices = readers
         .iter()
-        .filter(|node| operator(node) == "Slice" && node.input.first().is_some_and(|i| i == value));
+        .filter(|node| node.is("Slice") && node.input.first().is_some_and(|i| i == value));
     let mut ranges = Vec::new();
     for slice in slices {
         let one = |input: usize, name: &str| -> Option<i64> {
@@ -325,7 +324,8 @@ pub(super) fn nearest<'r>(
 ) -> Nearest<'r> {
     let node = view.node(id);
     if node.output.iter().all(|o| constants.is_constant(o)) {
-        let why = format!("node `{}` computes a constant; it may be part of a weight", label(node));
+        let why =
+            format!("node `{}` computes a constant; it may be part of a weight", node.label());
         return Nearest { rule: None, why };
     }
     let replaces = |rule: &Rule| rule.effect() != Effect::Keep;
@@ -333,7 +333,7 @@ pub(super) fn nearest<'r>(
         .or_else(|| furthest(view, constants, recipe, id, |rule| !replaces(rule)));
     match nearest {
         Some((rule, Miss { why, .. })) => Nearest { rule: Some(rule), why },
-        None => Nearest { rule: None, why: format!("no rule starts at {}", operator(node)) },
+        None => Nearest { rule: None, why: format!("no rule starts at {}", node.operator()) },
     }
 }
 

@@ -122,16 +122,15 @@ fn find_context(wires: &Wires, weights: Value, core: &mut Core) {
 
 /// Whether the last index of an Einsum's result, the one that Softmax sums over, is the first operand's.
 fn rows_are_keys(node: &Node) -> bool {
-    let equation = node.attribute("equation").map_or(&b""[..], |a| a.s());
-    let Ok(equation) = std::str::from_utf8(equation) else { return false };
-    let Some((operands, result)) = equation.split_once("->") else { return false };
+    let equation = node.proto.string("equation").and_then(|e| e.split_once("->"));
+    let Some((operands, result)) = equation else { return false };
     let first = operands.split(',').next().unwrap_or_default();
     result.trim().chars().last().is_some_and(|last| first.contains(last))
 }
 
 /// Whether the node turns rows into columns.
 fn swaps_last_axes(node: &Node) -> bool {
-    let perm = node.attribute("perm").map_or(&[][..], |a| &a.ints);
+    let perm = node.proto.ints("perm").unwrap_or_default();
     let swapped = [perm.len() as i64 - 1, perm.len() as i64 - 2];
     node.op == "Transpose" && perm.ends_with(&swapped)
 }

@@ -52,7 +52,7 @@ pub(super) fn assign_embeddings(flow: &Flow, heads: &[bool], roles: &mut [Role])
 
 /// Whether a tanh follows, as after a pooler.
 fn saturates(flow: &Flow, site: &Projection, reach: &Reach) -> bool {
-    let fused = flow.wires.nodes.get(site.node).is_some_and(|n| n.activation() == b"Tanh");
+    let fused = flow.wires.nodes.get(site.node).is_some_and(|n| n.activation() == "Tanh");
     fused || reach.nodes.iter().any(|id| flow.wires.nodes[*id].op == "Tanh")
 }
 

@@ -20,7 +20,7 @@ use wires::Wires;
 ///
 /// Quantisers and scales around the product may lie inside or outside: `input` can be the value before
 /// a fake quantisation or after it, `output` before a dequantising `Mul` or after it. An operator that
-/// multiplies with its weights inside (`com.microsoft::Attention`) is a site as well.
+/// multiplies with its weights inside (`com.microsoft.Attention`) is a site as well.
 #[derive(Debug, Clone)]
 pub struct Site<'m> {
     /// The node that multiplies.

@@ -3,7 +3,7 @@
 use super::Site;
 use crate::{
     graph::{NodeId, View, captured},
-    proto::{AttributeProto, NodeProto},
+    proto::NodeProto,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -176,13 +176,9 @@ impl Node<'_> {
         self.outputs.get(index).copied().flatten()
     }
 
-    pub fn attribute(&self, name: &str) -> Option<&AttributeProto> {
-        self.proto.attribute.iter().find(|a| a.name() == name)
-    }
-
     /// The function that ONNX Runtime's fusions apply to the node's result.
-    pub fn activation(&self) -> &[u8] {
-        self.attribute("activation").map_or(&[], |a| a.s())
+    pub fn activation(&self) -> &str {
+        self.proto.string("activation").unwrap_or_default()
     }
 
     /// Everything the node reads, what its nested graphs capture included.

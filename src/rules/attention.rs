@@ -9,7 +9,7 @@
 //! axes, nor one that is `[batch, 1]` and means nothing.
 
 use crate::{
-    graph::{View, operator},
+    graph::View,
     proto::{
         NodeProto,
         tensor_shape_proto::{Dimension, dimension},
@@ -144,14 +144,13 @@ fn mask_of<'m>(m: &Match<'_, 'm>, mask: &str) -> Option<Mask<'m>> {
     }
     let node = m.view.node(m.view.producer(mask)?);
     let of_input = || mask_of(m, node.input.first()?);
-    match &*operator(node) {
-        "Cast" | "Identity" => of_input(),
-        "com.microsoft.EmbedLayerNormalization"
-            if node.output.get(1).is_some_and(|o| o == mask) =>
-        {
+    let operator = node.operator();
+    match (operator.domain, operator.name) {
+        ("", "Cast" | "Identity") => of_input(),
+        ("com.microsoft", "EmbedLayerNormalization") if node.output(1) == Some(mask) => {
             Some(Mask::Lengths)
         }
-        "ReduceSum" if sums_rows(m, node) => match of_input()? {
+        ("", "ReduceSum") if sums_rows(m, node) => match of_input()? {
             Mask::Shaped(dims) if dims.len() == 2 => Some(Mask::Lengths),
             _ => None,
         },
@@ -161,8 +160,7 @@ fn mask_of<'m>(m: &Match<'_, 'm>, mask: &str) -> Option<Mask<'m>> {
 
 /// Whether a sum of a matrix is that of each row, without the axis that it was taken over.
 fn sums_rows(m: &Match, node: &NodeProto) -> bool {
-    let attribute = |name: &str| node.attribute.iter().find(|a| a.name() == name);
-    let drops = attribute("keepdims").is_some_and(|keep| keep.i() == 0);
+    let drops = node.int("keepdims") == Some(0);
     drops && matches!(m.constants.integers(node, "axes", 1).as_deref(), Some([1 | -1]))
 }
 

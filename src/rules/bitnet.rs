@@ -20,7 +20,7 @@ use super::{
     matmul::PLAIN_FUSED_MATMUL,
 };
 use crate::{
-    graph::{NodeId, View, operator},
+    graph::{NodeId, View},
     proto::tensor_proto::DataType,
     quant::Layout,
     rewrite::{Effect, Match, Projection, Reject, Rule},
@@ -118,6 +118,6 @@ fn narrowed(m: &Match) -> Result<Projection, Reject> {
 /// What was cast to make a value, where it is known to be of this type.
 fn before_cast<'m>(view: &View<'m>, value: &str, data_type: DataType) -> Option<&'m str> {
     let cast = view.node(view.producer(value)?);
-    let source = cast.input.first().filter(|_| operator(cast) == "Cast")?;
+    let source = cast.input.first().filter(|_| cast.is("Cast"))?;
     (view.data_type(source) == Some(data_type)).then_some(source)
 }

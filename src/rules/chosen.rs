@@ -6,7 +6,7 @@
 //! case, since it is another for each run.
 
 use crate::{
-    graph::{Constants, View, operator},
+    graph::{Constants, View},
     rewrite::{Effect, Match, Reject, Rule},
 };
 
@@ -43,9 +43,9 @@ fn chosen_from<'m>(view: &View<'m>, constants: &Constants, value: &str) -> Optio
     let mut node = view.node(view.producer(value)?);
     let mut chosen = false;
     loop {
-        let of = operator(node);
-        chosen |= CHOICES.contains(&&*of);
-        let passes = CHOICES.contains(&&*of) || VIEWS.contains(&&*of);
+        let of = node.standard();
+        chosen |= CHOICES.contains(&of);
+        let passes = CHOICES.contains(&of) || VIEWS.contains(&of);
         let source = node.input.first().filter(|_| passes)?;
         if constants.is_constant(source) {
             let matrices = view.initializer(source).is_none_or(|tensor| tensor.dims.len() > 2);

@@ -13,9 +13,8 @@
 //! the same arithmetic when they have the same form.
 
 use crate::{
-    graph::{Constants, NodeId, View, operator},
-    pattern::label,
-    proto::{NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
+    graph::{Constants, NodeId, View},
+    proto::{NodeProto, tensor_proto::DataType},
 };
 use std::{
     cell::Cell,
@@ -68,12 +67,12 @@ fn of_product(
     let node = view.node(product);
     let operand = node.input.first().ok_or(Stop::Foreign)?;
     let round = rounding(view, operand).ok_or(Stop::Foreign)?;
-    if operator(view.node(round)) != "Round" {
+    if !view.node(round).is("Round") {
         let node = view.node(round);
         return Err(Stop::Other(format!(
             "node `{}` quantises with {}",
-            label(node),
-            operator(node)
+            node.label(),
+            node.operator()
         )));
     }
     let mut stop = Stop::Foreign;
@@ -101,7 +100,7 @@ fn of_product(
     match stop {
         Stop::Foreign => Err(Stop::Other(format!(
             "node `{}` rounds its activation, but not by a scale of 127 over the row's largest magnitude",
-            label(view.node(round))
+            view.node(round).label()
         ))),
         other => Err(other),
     }
@@ -151,7 +150,7 @@ const OPERATORS: &[(&str, Part)] = &[
 ];
 
 fn part(node: &NodeProto) -> Option<Part> {
-    OPERATORS.iter().find(|(name, _)| *name == operator(node)).map(|(_, part)| *part)
+    OPERATORS.iter().find(|(name, _)| node.is(name)).map(|(_, part)| *part)
 }
 
 /// The nearest node that `is` it, from `start` on upwards along the inputs that `through` gives.
@@ -187,7 +186,7 @@ fn inputs(node: &NodeProto) -> Vec<&str> {
 /// is not the root it is a `MatMul`: what has its scales after it has no factors inside.
 fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<NodeId> {
     let is_product = |id: NodeId| match part(view.node(id)) {
-        Some(Part::Product) => id == root || operator(view.node(id)) == "MatMul",
+        Some(Part::Product) => id == root || view.node(id).is("MatMul"),
         _ => false,
     };
     let product = upwards(view, root, is_product, |node| match part(node) {
@@ -201,9 +200,7 @@ fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<Nod
 fn rounding(view: &View, value: &str) -> Option<NodeId> {
     let rounds = |id: NodeId| part(view.node(id)) == Some(Part::Rounding);
     upwards(view, view.producer(value)?, rounds, |node| match part(node) {
-        Some(Part::Sum) if operator(node) == "Add" => {
-            straight_through(view, node).into_iter().collect()
-        }
+        Some(Part::Sum) if node.is("Add") => straight_through(view, node).into_iter().collect(),
         Some(Part::Product | Part::Rounding) | None => Vec::new(),
         Some(_) => inputs(node),
     })
@@ -218,7 +215,7 @@ fn straight_through<'m>(view: &View<'m>, add: &'m NodeProto) -> Option<&'m str> 
             let maker = |v: &String| view.producer(v).map(|id| view.node(id));
             node = node.input.iter().find_map(maker)?;
         }
-        (operator(node) == "Sub" && node.input.get(1) == Some(x)).then_some(())
+        (node.is("Sub") && node.input.get(1) == Some(x)).then_some(())
     };
     match (adds(a, b), adds(b, a)) {
         (Some(()), _) => Some(b),
@@ -235,7 +232,7 @@ fn bases<'m>(view: &View<'m>, constants: &Constants, round: NodeId) -> Vec<&'m s
     for _ in 0..CHAIN {
         let nodes = next.iter().filter_map(|v| view.producer(v)).map(|id| view.node(id));
         let steps = nodes.flat_map(|node| {
-            let (count, scaled) = match (part(node), &*operator(node)) {
+            let (count, scaled) = match (part(node), node.standard()) {
                 (_, "Mul") => (2, true),
                 (_, "Div") => (1, true),
                 (Some(Part::Same | Part::Bounding), _) => (1, false),
@@ -334,7 +331,7 @@ impl Row<'_, '_> {
         }
         let operand =
             |index: usize| node.input.get(index).map_or(Err(Stop::Foreign), |v| self.form(v));
-        match &*operator(node) {
+        match node.standard() {
             "Identity" => operand(0),
             "Unsqueeze" => self.kept_axis(node, operand(0)),
             "Cast" => self.cast(node, operand(0)?),
@@ -385,7 +382,7 @@ impl Row<'_, '_> {
             (None, _) => Ok(UNBOUNDED),
             (Some(eps), Some(id)) => Err(Stop::Other(format!(
                 "node `{}` scales by the largest magnitude, another by one kept above {eps}",
-                label(self.view.node(id))
+                self.view.node(id).label()
             ))),
         }
     }
@@ -403,7 +400,7 @@ impl Row<'_, '_> {
 
     /// Integer casts hold the codes exactly; other values would be cut.
     fn cast(&self, node: &NodeProto, form: Form) -> Formed {
-        let to = int(node, "to").and_then(|t| DataType::try_from(t as i32).ok());
+        let to = node.int("to").and_then(|t| DataType::try_from(t as i32).ok());
         let is_float = matches!(
             to,
             Some(DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double)
@@ -421,13 +418,13 @@ impl Row<'_, '_> {
             form if is_float => Ok(form),
             _ => Err(Stop::Other(format!(
                 "node `{}` casts to integers what is not its codes",
-                label(node)
+                node.label()
             ))),
         }
     }
 
     fn peak(&self, node: &NodeProto, form: Form) -> Formed {
-        let lowest = operator(node) == "ReduceMin";
+        let lowest = node.is("ReduceMin");
         let (factor, kept, dropped): (f64, fn(f64) -> Form, _) = match form {
             Form::Magnitude(factor) if !lowest => (factor, Form::Peak, Some(Form::Dropped(factor))),
             Form::Blend { x: Some(Term { factor, power: 0 }), q: None } if factor > 0.0 => {
@@ -436,14 +433,14 @@ impl Row<'_, '_> {
             _ => return Err(Stop::Foreign),
         };
         let axes = self.constants.integers(node, "axes", 1);
-        let made = if int(node, "keepdims") == Some(0) { dropped } else { Some(kept(factor)) };
+        let made = if node.int("keepdims") == Some(0) { dropped } else { Some(kept(factor)) };
         let made = made.ok_or(Stop::Foreign);
         match axes.as_deref() {
             Some([-1]) => made,
             Some(&[axis]) if self.rank(&node.input[0]) == axis.checked_add(1) => made,
             axes => Err(Stop::Other(format!(
                 "node `{}` takes the largest magnitude over axes {}, not over each row",
-                label(node),
+                node.label(),
                 axes.map_or("all".into(), |a| format!("{a:?}"))
             ))),
         }
@@ -469,8 +466,8 @@ impl Row<'_, '_> {
     /// A clip's bound; infinite where it has none, `None` where it is not constant.
     fn bound(&self, node: &NodeProto, name: &str, input: usize) -> Option<f64> {
         let open = if name == "min" { f64::NEG_INFINITY } else { f64::INFINITY };
-        if let Some(attribute) = node.attribute.iter().find(|a| a.name() == name) {
-            return Some(attribute.f().into());
+        if let Some(bound) = node.float(name) {
+            return Some(bound.into());
         }
         match node.input.get(input).filter(|v| !v.is_empty()) {
             Some(value) => self.constant(value),
@@ -482,7 +479,7 @@ impl Row<'_, '_> {
         let (form, bound) = match (a, b) {
             // The larger of max x and -min x is max |x|.
             (Form::Highest(high), Form::Lowest(low)) | (Form::Lowest(low), Form::Highest(high))
-                if operator(node) == "Max" && high > 0.0 && low == -high =>
+                if node.is("Max") && high > 0.0 && low == -high =>
             {
                 return Ok(Form::Peak(high));
             }
@@ -490,7 +487,7 @@ impl Row<'_, '_> {
             | (form, Form::Scalar(Term { factor, power: 0 })) => (form, Some(factor)),
             _ => return Err(Stop::Foreign),
         };
-        match &*operator(node) {
+        match node.standard() {
             "Max" => self.clamp(node, form, bound, Some(f64::INFINITY)),
             _ => self.clamp(node, form, Some(f64::NEG_INFINITY), bound),
         }
@@ -498,7 +495,7 @@ impl Row<'_, '_> {
 
     fn clamp(&self, node: &NodeProto, form: Form, low: Option<f64>, high: Option<f64>) -> Formed {
         let (Some(low), Some(high)) = (low, high) else { return Err(Stop::Foreign) };
-        let differs = |what: &str| Err(Stop::Other(format!("node `{}` {what}", label(node))));
+        let differs = |what: &str| Err(Stop::Other(format!("node `{}` {what}", node.label())));
         match form {
             Form::Peak(factor) if factor > 0.0 && low > 0.0 && high >= f64::from(f32::MAX) => {
                 let eps = low / factor;
@@ -531,7 +528,7 @@ impl Row<'_, '_> {
 
     fn round(&self, node: &NodeProto, form: Form) -> Formed {
         let differs = |what: String| {
-            Err(Stop::Other(format!("node `{}` rounds {what}, not x·127/g", label(node))))
+            Err(Stop::Other(format!("node `{}` rounds {what}, not x·127/g", node.label())))
         };
         match form {
             Form::Blend { x: Some(Term { factor, power: -1 }), q: None } if near(factor, 127.0) => {
@@ -558,14 +555,14 @@ impl Row<'_, '_> {
             (Form::Peak(_), Form::Scalar(eps)) | (Form::Scalar(eps), Form::Peak(_)) => {
                 Err(Stop::Other(format!(
                     "node `{}` adds {} to the largest magnitude instead of keeping it above",
-                    label(node),
+                    node.label(),
                     eps.factor
                 )))
             }
             (Form::Blend { .. }, Form::Scalar(by)) | (Form::Scalar(by), Form::Blend { .. }) => {
                 Err(Stop::Other(format!(
                     "node `{}` shifts the activation by {}: a zero point or another rounding",
-                    label(node),
+                    node.label(),
                     by.factor
                 )))
             }
@@ -628,11 +625,4 @@ fn sum(a: Option<Term>, b: Option<Term>) -> Result<Option<Term>, Stop> {
 /// Equal up to the rounding of a few f32 operations.
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-6 * a.abs().max(b.abs())
-}
-
-fn int(node: &NodeProto, name: &str) -> Option<i64> {
-    node.attribute
-        .iter()
-        .find(|a| a.name() == name && a.r#type() == AttributeType::Int)
-        .map(|a| a.i())
 }

@@ -1,4 +1,4 @@
-//! `bitonnx::BitLinear` as an operator of tract's.
+//! `bitonnx.BitLinear` as an operator of tract's.
 //!
 //! ```text
 //! node ─ build ─► Declared ─ wire ─► BitLinear ─ declutter ─► with bias and norm ─ codegen ─► Packed

@@ -49,12 +49,12 @@ impl Body<'_> {
 
     /// An integer attribute.
     pub fn int(&self, name: &str) -> Option<i64> {
-        super::lower::attribute(self.node, name).map(|a| a.i())
+        self.node.int(name)
     }
 
     /// A float attribute.
     pub fn float(&self, name: &str) -> Option<f32> {
-        super::lower::attribute(self.node, name).map(|a| a.f())
+        self.node.float(name)
     }
 
     /// Whether the node has an output at this index.

@@ -15,7 +15,7 @@ pub(super) use stored::Stored;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto},
+    proto::{self, GraphProto, ModelProto, NodeProto, ValueInfoProto},
 };
 use std::collections::HashMap;
 
@@ -54,19 +54,10 @@ fn all_nodes(graph: &GraphProto) -> Vec<&NodeProto> {
     let mut nodes: Vec<&NodeProto> = graph.node.iter().collect();
     let mut next = 0;
     while let Some(node) = nodes.get(next).copied() {
-        nodes.extend(crate::graph::nested_graphs(node).flat_map(|g| &g.node));
+        nodes.extend(node.graphs().flat_map(|g| &g.node));
         next += 1;
     }
     nodes
-}
-
-fn nested_graphs_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
-    node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs))
-}
-
-/// The attribute of this name.
-pub(super) fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
-    node.attribute.iter().find(|a| a.name() == name)
 }
 
 /// The element type and dimensions of a graph input or output that is a tensor.
@@ -85,12 +76,4 @@ pub(super) fn made_twice(value: &str) -> Error {
         "it is made twice: each value of a model has one node that makes it, or is stored",
         "check the model with onnx.checker",
     )
-}
-
-/// How errors call a node: its name, or where it has none, what it makes.
-pub(super) fn node_name(node: &NodeProto) -> &str {
-    match node.name() {
-        "" => node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str),
-        name => name,
-    }
 }

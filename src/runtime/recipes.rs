@@ -8,12 +8,13 @@ mod embedding;
 mod product;
 mod quantized;
 
-use super::{composite::Recipe, lower::attribute};
+use super::composite::Recipe;
 use crate::proto::NodeProto;
 
 /// The recipe for a node; `None` where tract's own operator is right.
 pub(super) fn find(node: &NodeProto) -> Option<Recipe> {
-    match (node.domain(), node.op_type()) {
+    let operator = node.operator();
+    match (operator.domain, operator.name) {
         ("com.microsoft", op) => Some(match op {
             "Attention" => attention::attention,
             "MultiHeadAttention" => attention::multi_head,
@@ -26,13 +27,7 @@ pub(super) fn find(node: &NodeProto) -> Option<Recipe> {
             "QAttention" => attention::quantized,
             _ => return None,
         }),
-        ("" | "ai.onnx", "DequantizeLinear") if has(node, "block_size") => {
-            Some(quantized::dequantize_blocks)
-        }
+        ("", "DequantizeLinear") if node.flag("block_size") => Some(quantized::dequantize_blocks),
         _ => None,
     }
-}
-
-fn has(node: &NodeProto, name: &str) -> bool {
-    attribute(node, name).is_some_and(|a| a.i() > 0)
 }

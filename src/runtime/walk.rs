@@ -7,7 +7,7 @@
 use super::{
     OPERATORS,
     composite::Composite,
-    lower::{Lowered, Names, attribute, made_twice, node_name, opset_of},
+    lower::{Lowered, Names, made_twice, opset_of},
     recipes,
 };
 use crate::{
@@ -155,7 +155,7 @@ impl<'a> Walk<'a> {
 
     /// The branch of an `If` that will run, where that is known.
     fn decided<'n>(&self, node: &'n NodeProto) -> Option<&'n GraphProto> {
-        let condition = node.input.first().filter(|_| node.op_type() == "If")?;
+        let condition = node.input.first().filter(|_| node.is("If"))?;
         branch(node, self.constant(condition).ok()??.cast_to_scalar::<bool>().ok()?)
     }
 
@@ -169,12 +169,12 @@ impl<'a> Walk<'a> {
     }
 
     fn node(&mut self, node: &NodeProto) -> Result<ToWire> {
-        let (op, captured) = match (node.op_type(), recipes::find(node)) {
+        let (op, captured) = match (node.standard(), recipes::find(node)) {
             ("If", _) => self.branches(node)?,
             (_, Some(recipe)) => (Composite::new(node.clone(), recipe).into(), vec![]),
             _ => self.build(node)?,
         };
-        let name = self.node_names.unique(node_name(node));
+        let name = self.node_names.unique(node.label());
         let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
         let facts = outputs.iter().map(|_| InferenceFact::default()).collect();
         let id = self.model.add_node(&*name, op, facts).map_err(|e| refused(&name, &e))?;
@@ -190,17 +190,18 @@ impl<'a> Walk<'a> {
 
     /// tract's operator for the node, and the values that graphs nested in it read from outside.
     fn build(&self, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
-        let known = match node.domain() {
-            "" | "ai.onnx" | "ai.onnx.ml" | super::DOMAIN => true,
-            "com.microsoft" => CONTRIB.contains(&node.op_type()),
+        let operator = node.operator();
+        let known = match operator.domain {
+            "" | "ai.onnx.ml" | super::DOMAIN => true,
+            "com.microsoft" => CONTRIB.contains(&operator.name),
             _ => false,
         };
-        let builder = self.context.framework.op_register.0.get(node.op_type());
+        let builder = self.context.framework.op_register.0.get(operator.name);
         let Some(builder) = builder.filter(|_| known) else { return Err(lacking(node)) };
         let fail = |e: &dyn std::fmt::Display| {
             Error::new(
                 ErrorKind::Unsupported,
-                format!("node `{}` ({}) can't be run", node_name(node), operator(node)),
+                format!("node {} can't be run", node.described()),
                 e.to_string(),
                 "run the model with ONNX Runtime, or export it without this use of the operator",
             )
@@ -232,7 +233,7 @@ impl<'a> Walk<'a> {
         let graph = branch(node, condition).ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidModel,
-                format!("node `{}` (If) can't be run", node_name(node)),
+                format!("node {} can't be run", node.described()),
                 "it has no graph for one of its branches",
                 "check the model with onnx.checker",
             )
@@ -272,22 +273,14 @@ impl<'a> Walk<'a> {
 
 /// The branch of an `If` that runs when its condition has this value.
 fn branch(node: &NodeProto, condition: bool) -> Option<&GraphProto> {
-    attribute(node, if condition { "then_branch" } else { "else_branch" })?.g.as_ref()
-}
-
-/// The operator as users know it.
-pub(super) fn operator(node: &NodeProto) -> String {
-    match node.domain() {
-        "" | "ai.onnx" => node.op_type().to_owned(),
-        domain => format!("{domain}::{}", node.op_type()),
-    }
+    node.attribute(if condition { "then_branch" } else { "else_branch" })?.g.as_ref()
 }
 
 fn lacking(node: &NodeProto) -> Error {
     Error::new(
         ErrorKind::Unsupported,
-        format!("node `{}` can't be run", node_name(node)),
-        format!("tract has no operator {}", operator(node)),
+        format!("node `{}` can't be run", node.label()),
+        format!("tract has no operator {}", node.operator()),
         "run the model with ONNX Runtime, or export it without this operator",
     )
 }

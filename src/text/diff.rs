@@ -199,16 +199,12 @@ fn same_tensor(a: &TensorProto, b: &TensorProto) -> bool {
 
 /// The functions that went, came or changed, each below an empty line.
 fn function_lines(before: &[FunctionProto], after: &[FunctionProto]) -> Vec<Line> {
-    type Key<'m> = (&'m str, &'m str, &'m str);
-    fn key(function: &FunctionProto) -> Key<'_> {
-        (function.domain(), function.name(), function.overload())
-    }
-    let find = |functions: &[FunctionProto], wanted: Key| -> Vec<String> {
-        let found = functions.iter().find(|function| key(function) == wanted);
+    let find = |functions: &[FunctionProto], wanted| -> Vec<String> {
+        let found = functions.iter().find(|function| function.identity() == wanted);
         let text = found.map(|function| print::function(function, Style::SHORT));
         text.iter().flat_map(|text| text.lines().map(str::to_owned)).collect()
     };
-    let mut keys: Vec<Key> = before.iter().chain(after).map(key).collect();
+    let mut keys: Vec<_> = before.iter().chain(after).map(FunctionProto::identity).collect();
     keys.sort();
     keys.dedup();
     let mut lines = Vec::new();

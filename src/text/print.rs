@@ -295,7 +295,7 @@ impl Printer {
             self.push(&format!(":{}", name(node.overload())));
         }
         // Graphs go last, so that the inputs stay beside the operator.
-        match (node.attribute.is_empty(), holds_graphs(node)) {
+        match (node.attribute.is_empty(), node.graphs().next().is_some()) {
             (true, _) => self.names(["(", ")"], &node.input),
             (false, true) => {
                 self.names(["(", ")"], &node.input);
@@ -318,7 +318,7 @@ impl Printer {
 
     /// `name = value`, with the type where the value does not tell it.
     fn attribute(&mut self, attribute: &AttributeProto) {
-        let kind = attribute_kind(attribute);
+        let kind = attribute.kind();
         self.push(&name(attribute.name()));
         if kind != AttributeType::Undefined && !tells_type(attribute, kind) {
             self.push(&format!(": {}", attribute_type_name(kind)));
@@ -406,33 +406,6 @@ impl Printer {
 
 /// Stands for what the syntax can't hold.
 const ELLIPSIS: &str = "…";
-
-fn holds_graphs(node: &NodeProto) -> bool {
-    node.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty())
-}
-
-/// The attribute's type, or where it names none, that of the value it holds.
-fn attribute_kind(attribute: &AttributeProto) -> AttributeType {
-    use AttributeType::*;
-    if attribute.r#type() != Undefined || !attribute.ref_attr_name().is_empty() {
-        return attribute.r#type();
-    }
-    let held = [
-        (attribute.f.is_some(), Float),
-        (attribute.i.is_some(), Int),
-        (attribute.s.is_some(), String),
-        (attribute.t.is_some(), Tensor),
-        (attribute.g.is_some(), Graph),
-        (attribute.tp.is_some(), TypeProto),
-        (!attribute.floats.is_empty(), Floats),
-        (!attribute.ints.is_empty(), Ints),
-        (!attribute.strings.is_empty(), Strings),
-        (!attribute.tensors.is_empty(), Tensors),
-        (!attribute.graphs.is_empty(), Graphs),
-        (!attribute.type_protos.is_empty(), TypeProtos),
-    ];
-    held.into_iter().find(|(held, _)| *held).map_or(Undefined, |(_, kind)| kind)
-}
 
 /// Whether the value alone says what type the attribute has.
 fn tells_type(attribute: &AttributeProto, kind: AttributeType) -> bool {
@@ -545,7 +518,7 @@ fn value_types(graph: &GraphProto) -> HashMap<&str, &TypeProto> {
 
 /// The types of a node's outputs, if any is known; graphs say themselves what they give.
 fn output_types(node: &NodeProto, types: &HashMap<&str, &TypeProto>) -> Option<String> {
-    if holds_graphs(node) {
+    if node.graphs().next().is_some() {
         return None;
     }
     let known = |output: &String| types.get(output.as_str());

@@ -161,10 +161,10 @@ fn what_depends_on_stored_tensors_alone_is_constant() {
     assert_eq!(why("sum"), why("x"));
     assert_eq!(why("overridable"), "`default` is an input of the graph");
     let unknown = "the operator is not one the evaluator knows";
-    assert_eq!(why("noisy"), format!("RandomNormal that makes `noise`: {unknown}"));
-    assert_eq!(why("abs"), format!("other.Abs that makes `foreign`: {unknown}"));
+    assert_eq!(why("noisy"), format!("`noise` (RandomNormal): {unknown}"));
+    assert_eq!(why("abs"), format!("`foreign` (other.Abs): {unknown}"));
     assert_eq!(why("dangling"), "`nowhere` is made by nothing in the graph");
-    assert_eq!(why("go"), "Abs that makes `go`: it is part of a cycle");
+    assert_eq!(why("go"), "`go` (Abs): it is part of a cycle");
     assert_eq!(why("chosen"), "`the_if` (If): it runs a nested graph");
     assert_eq!(why("unheard_of"), "`unheard_of` is made by nothing in the graph");
     for value in ["xw", "noisy", "go", "round"] {
@@ -527,10 +527,8 @@ fn refused(graph: &GraphProto) {
     let view = View::new(graph);
     let found = Constants::new(&view).value("y");
     let why = found.expect_err(graph.node[0].op_type()).to_string();
-    assert!(
-        why.starts_with(graph.node[0].op_type()) || why.starts_with("`in0` can't be read"),
-        "{why}"
-    );
+    let at = format!("{}: ", graph.node[0].described());
+    assert!(why.starts_with(&at) || why.starts_with("`in0` can't be read"), "{why}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Roles found in real exports, with and without their names, and in one small graph per pattern.
 
 use bitonnx::{
-    graph::{View, nested_graphs},
+    graph::View,
     proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto},
     roles::{self, Role, Site},
 };
@@ -739,11 +739,15 @@ fn operand(text: &str, stored: &mut Vec<TensorProto>) -> String {
 
 fn attribute_of(text: &str) -> AttributeProto {
     let (name, value) = text.split_once('=').unwrap();
-    AttributeProto {
-        name: Some(name.into()),
-        ints: value.split(',').filter_map(|v| v.parse().ok()).collect(),
-        s: Some(value.trim_matches('\'').as_bytes().to_vec()),
-        ..Default::default()
+    let attribute = AttributeProto { name: Some(name.into()), ..Default::default() };
+    match value.strip_prefix('\'') {
+        Some(text) => {
+            AttributeProto { s: Some(text.trim_matches('\'').as_bytes().to_vec()), ..attribute }
+        }
+        None => AttributeProto {
+            ints: value.split(',').map(|v| v.parse().unwrap()).collect(),
+            ..attribute
+        },
     }
 }
 
@@ -797,7 +801,7 @@ fn facts_of(model: &ModelProto, facts: &serde_json::Value) -> Vec<Fact> {
 
 /// The graphs of a model, each before those nested in it.
 fn graphs(graph: &GraphProto) -> Vec<&GraphProto> {
-    let inner = graph.node.iter().flat_map(nested_graphs).flat_map(graphs);
+    let inner = graph.node.iter().flat_map(NodeProto::graphs).flat_map(graphs);
     std::iter::once(graph).chain(inner).collect()
 }
 
@@ -818,7 +822,7 @@ fn mistakes(folder: &Path, model: &ModelProto, facts: &[Fact]) -> Vec<String> {
 
 fn visit<'m>(view: &'m View<'m>, graph: &mut usize, each: &mut dyn FnMut(&View, usize)) {
     each(view, *graph);
-    for inner in view.graph().node.iter().flat_map(nested_graphs) {
+    for inner in view.graph().node.iter().flat_map(NodeProto::graphs) {
         *graph += 1;
         visit(&View::nested(inner, view), graph, each);
     }

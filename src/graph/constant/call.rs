@@ -1,7 +1,7 @@
 //! One application of an operator: a node with the values of its inputs.
 
 use crate::array::{Array, Elements, MAX_RANK};
-use crate::proto::{AttributeProto, NodeProto, TensorProto, tensor_proto::DataType};
+use crate::proto::{NodeProto, tensor_proto::DataType};
 
 /// Why an operator gave no result.
 pub type Reason = String;
@@ -68,45 +68,17 @@ impl<'m> Call<'m> {
         (0..self.inputs.len()).map(|index| self.take(index)).collect()
     }
 
-    pub fn attribute(&self, name: &str) -> Option<&'m AttributeProto> {
-        self.node.attribute.iter().find(|a| a.name() == name)
-    }
-
-    pub fn int(&self, name: &str) -> Option<i64> {
-        self.attribute(name)?.i
-    }
-
-    pub fn float(&self, name: &str) -> Option<f32> {
-        self.attribute(name)?.f
-    }
-
-    pub fn flag(&self, name: &str) -> bool {
-        self.int(name).unwrap_or(0) != 0
-    }
-
-    pub fn string(&self, name: &str) -> Option<&'m str> {
-        str::from_utf8(self.attribute(name)?.s.as_deref()?).ok()
-    }
-
-    pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        self.attribute(name).map(|a| a.ints.clone())
-    }
-
-    pub fn tensor(&self, name: &str) -> Option<&'m TensorProto> {
-        self.attribute(name)?.t.as_ref()
-    }
-
     /// Integers that older opsets give as an attribute and newer ones as an input.
     pub fn ints_or_input(&mut self, name: &str, index: usize) -> Result<Option<Vec<i64>>, Reason> {
         match self.take_optional(index) {
             Some(array) => integers(&array).map(Some),
-            None => Ok(self.ints(name)),
+            None => Ok(self.node.ints(name).map(<[_]>::to_vec)),
         }
     }
 
     /// The axis attribute as an index below `rank`.
     pub fn axis(&self, default: Option<i64>, rank: usize) -> Result<usize, Reason> {
-        let axis = self.int("axis").or(default).ok_or("its attribute axis is missing")?;
+        let axis = self.node.int("axis").or(default).ok_or("its attribute axis is missing")?;
         axis_index(axis, rank)
     }
 }

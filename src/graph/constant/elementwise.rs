@@ -152,7 +152,7 @@ pub fn div(call: &mut Call) -> Outcome {
 pub fn modulo(call: &mut Call) -> Outcome {
     let (pair, limit) = (pair(call)?, call.limit);
     refuse_zero_divisor(&pair.1)?;
-    if call.flag("fmod") {
+    if call.node.flag("fmod") {
         return numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::remainder));
     }
     numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::modulo))
@@ -199,7 +199,7 @@ fn between<T: PartialOrd>(x: T, low: T, high: T) -> T {
 /// A bound of `Clip`: an input, or an attribute in old opsets.
 fn bound<T: Element>(call: &mut Call, index: usize, name: &str) -> Result<Option<T>, Reason> {
     let Some(bound) = call.take_optional(index) else {
-        return Ok(call.float(name).map(|value| T::from_wide(Wide::Float(value.into()))));
+        return Ok(call.node.float(name).map(|value| T::from_wide(Wide::Float(value.into()))));
     };
     match T::unwrap(&bound).filter(|elements| elements.len() == 1) {
         Some(elements) => Ok(elements.first().copied()),
@@ -227,7 +227,7 @@ pub fn bit_shift(call: &mut Call) -> Outcome {
             }))
         };
     }
-    match call.string("direction") {
+    match call.node.string("direction") {
         Some("LEFT") => shift!(checked_shl),
         Some("RIGHT") => shift!(checked_shr),
         _ => Err("its attribute direction is neither LEFT nor RIGHT".to_owned()),
@@ -266,7 +266,7 @@ fn choose<T: Element>(
 }
 
 fn pair(call: &mut Call) -> Result<(Array, Array), Reason> {
-    if call.attribute("broadcast").is_some() {
+    if call.node.attribute("broadcast").is_some() {
         return Err("it broadcasts as before opset 7".to_owned());
     }
     Ok((call.take(0)?, call.take(1)?))

@@ -14,7 +14,7 @@ pub fn constant(call: &mut Call) -> Outcome {
         others => return Err(format!("it has {} attributes instead of one", others.len())),
     };
     match attribute.name() {
-        "value" => read(call.tensor("value").ok_or("its value holds no tensor")?),
+        "value" => read(call.node.tensor("value").ok_or("its value holds no tensor")?),
         "sparse_value" => {
             let sparse = attribute.sparse_tensor.as_ref().ok_or("its value holds no tensor")?;
             densify(sparse, call.limit)
@@ -56,7 +56,7 @@ fn densify(sparse: &SparseTensorProto, limit: Limit) -> Outcome {
 
 pub fn constant_of_shape(call: &mut Call) -> Outcome {
     let shape = lengths(&integers(&call.take(0)?)?)?;
-    let value = match call.tensor("value") {
+    let value = match call.node.tensor("value") {
         Some(tensor) => read(tensor)?,
         None => Array::from_scalar(0f32),
     };
@@ -111,8 +111,8 @@ pub fn shape(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
     let rank = x.shape().len() as i64;
     let clamp = |bound: i64| if bound < 0 { (bound + rank).max(0) } else { bound.min(rank) };
-    let start = clamp(call.int("start").unwrap_or(0));
-    let end = clamp(call.int("end").unwrap_or(rank)).max(start);
+    let start = clamp(call.node.int("start").unwrap_or(0));
+    let end = clamp(call.node.int("end").unwrap_or(rank)).max(start);
     let lengths = &x.shape()[start as usize..end as usize];
     list(lengths.iter().map(|&length| length as i64).collect())
 }
@@ -122,7 +122,7 @@ pub fn size(call: &mut Call) -> Outcome {
 }
 
 pub fn cast(call: &mut Call) -> Outcome {
-    let to = call.int("to").ok_or("its attribute to is missing")?;
+    let to = call.node.int("to").ok_or("its attribute to is missing")?;
     let to = i32::try_from(to).map_err(|_| format!("its attribute to is {to}"))?;
     let dtype = DataType::try_from(to).map_err(|_| format!("its attribute to is {to}"))?;
     convert(call, dtype)
@@ -142,8 +142,8 @@ fn convert(call: &mut Call, to: DataType) -> Outcome {
 pub fn transpose(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
     let rank = x.shape().len();
-    let permutation = match call.ints("perm") {
-        Some(perm) if perm.len() == rank => axis_indices(&perm, rank)?,
+    let permutation = match call.node.ints("perm") {
+        Some(perm) if perm.len() == rank => axis_indices(perm, rank)?,
         Some(perm) => return Err(format!("its perm {perm:?} does not fit {:?}", x.shape())),
         None => (0..rank).rev().collect(),
     };
@@ -153,7 +153,7 @@ pub fn transpose(call: &mut Call) -> Outcome {
 pub fn reshape(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
     let target = call.ints_or_input("shape", 1)?.ok_or("its shape is missing")?;
-    let shape = reshaped(x.shape(), &target, call.flag("allowzero"))?;
+    let shape = reshaped(x.shape(), &target, call.node.flag("allowzero"))?;
     with_shape(x, &shape)
 }
 
@@ -181,7 +181,7 @@ pub fn reshaped(from: &[usize], target: &[i64], allow_zero: bool) -> Result<Vec<
 pub fn flatten(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
     let rank = x.shape().len();
-    let axis = match call.int("axis").unwrap_or(1) {
+    let axis = match call.node.int("axis").unwrap_or(1) {
         axis if axis == rank as i64 => rank,
         axis => axis_index(axis, rank)?,
     };
@@ -358,12 +358,12 @@ fn cut(length: usize, start: i64, end: i64, step: i64) -> Result<Slice, Reason> 
 }
 
 pub fn pad(call: &mut Call) -> Outcome {
-    if !matches!(call.string("mode"), None | Some("constant")) {
+    if !matches!(call.node.string("mode"), None | Some("constant")) {
         return Err("its mode is not constant".to_owned());
     }
     let x = call.take(0)?;
     let pads = lengths(&call.ints_or_input("pads", 1)?.ok_or("its pads are missing")?)?;
-    let value = match (call.take_optional(2), call.float("value")) {
+    let value = match (call.take_optional(2), call.node.float("value")) {
         (Some(value), _) => value,
         (None, value) => {
             Array::from_scalar(value.unwrap_or(0.0)).cast(x.dtype()).ok_or_else(|| no_such(&x))?
@@ -423,7 +423,7 @@ pub fn gather(call: &mut Call) -> Outcome {
 }
 
 pub fn scatter_nd(call: &mut Call) -> Outcome {
-    if !matches!(call.string("reduction"), None | Some("none")) {
+    if !matches!(call.node.string("reduction"), None | Some("none")) {
         return Err("it reduces what it scatters".to_owned());
     }
     let (data, indices, updates) = (call.take(0)?, call.take(1)?, call.take(2)?);
@@ -481,7 +481,7 @@ pub fn trilu(call: &mut Call) -> Outcome {
         Some(k) => integers(&k)?.first().copied().ok_or("its k is empty")?,
         None => 0,
     };
-    let upper = call.int("upper").unwrap_or(1) != 0;
+    let upper = call.node.int("upper").unwrap_or(1) != 0;
     let rank = x.shape().len();
     if rank < 2 {
         return Err(format!("it takes a triangle of {:?}", x.shape()));

@@ -66,7 +66,7 @@ impl<'m> Constants<'_, 'm> {
         let tensor = loop {
             let Origin::Made(output) = origin else { break origin.tensor() };
             let node = self.node(output.place);
-            if node.op_type() == "Constant" {
+            if node.is("Constant") {
                 is_initializer = false;
                 break constant_tensor(node);
             }
@@ -91,18 +91,16 @@ impl<'m> Constants<'_, 'm> {
     /// How a node's result looks at a stored tensor when its input does; `None` where it does more.
     fn through(&self, place: Place, look: Look<'m>) -> Result<Option<Look<'m>>, NotConstant> {
         let node = self.node(place);
-        let attribute = |name| node.attribute.iter().find(|a| a.name() == name);
-        Ok(match node.op_type() {
+        Ok(match node.standard() {
             "Identity" => Some(look),
-            "Cast" => (attribute("to").map(|a| a.i()) == Some(look.tensor.data_type().into()))
-                .then_some(look),
-            "Transpose" => look.transposed(attribute("perm").map(|a| a.ints.as_slice())),
+            "Cast" => (node.int("to") == Some(look.tensor.data_type().into())).then_some(look),
+            "Transpose" => look.transposed(node.ints("perm")),
             "Reshape" => {
                 let Some(Some(target)) = self.inputs(place)?.get(1).copied() else {
                     return Ok(None);
                 };
                 let target = self.known(target)?.to_i64s().unwrap_or_default();
-                let allow_zero = attribute("allowzero").is_some_and(|a| a.i() != 0);
+                let allow_zero = node.flag("allowzero");
                 layout::reshaped(&look.shape(), &target, allow_zero)
                     .ok()
                     .and_then(|shape| look.reshaped(shape))
@@ -120,8 +118,7 @@ fn constant_tensor(node: &NodeProto) -> Option<&TensorProto> {
 }
 
 fn is_view(node: &NodeProto) -> bool {
-    let standard = matches!(node.domain(), "" | "ai.onnx");
-    standard && matches!(node.op_type(), "Identity" | "Cast" | "Transpose" | "Reshape")
+    matches!(node.standard(), "Identity" | "Cast" | "Transpose" | "Reshape")
 }
 
 /// A way to look at a stored tensor.

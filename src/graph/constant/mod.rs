@@ -154,8 +154,8 @@ impl<'v, 'm> Constants<'v, 'm> {
 
     /// What a node gives in integers, as an attribute or, from a later opset on, as a constant input.
     pub fn integers(&self, node: &NodeProto, attribute: &str, input: usize) -> Option<Vec<i64>> {
-        match node.attribute.iter().find(|a| a.name() == attribute) {
-            Some(given) => Some(given.ints.clone()),
+        match node.ints(attribute) {
+            Some(given) => Some(given.to_vec()),
             None => self.value(node.input.get(input)?).ok()?.to_i64s(),
         }
     }
@@ -374,17 +374,14 @@ fn stored(tensor: &TensorProto) -> Result<Array, NotConstant> {
 }
 
 fn operator(node: &NodeProto) -> Result<Operator, NotConstant> {
-    if super::nested_graphs(node).next().is_some() {
+    if node.graphs().next().is_some() {
         return Err(NotConstant::at(node, "it runs a nested graph"));
     }
     if let Some(attribute) = node.attribute.iter().find(|a| !a.ref_attr_name().is_empty()) {
         let why = format!("its attribute {} is a function's", attribute.name());
         return Err(NotConstant::at(node, &why));
     }
-    let standard = matches!(node.domain(), "" | "ai.onnx");
-    standard
-        .then(|| Operator::named(node.op_type()))
-        .flatten()
+    Operator::named(node.standard())
         .ok_or_else(|| NotConstant::at(node, "the operator is not one the evaluator knows"))
 }
 
@@ -394,14 +391,7 @@ impl NotConstant {
     }
 
     fn at(node: &NodeProto, why: &str) -> Self {
-        let output = node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str);
-        let culprit = match (node.name(), node.domain()) {
-            ("", "") => format!("{} that makes `{output}`", node.op_type()),
-            ("", domain) => format!("{domain}.{} that makes `{output}`", node.op_type()),
-            (name, "") => format!("`{name}` ({})", node.op_type()),
-            (name, domain) => format!("`{name}` ({domain}.{})", node.op_type()),
-        };
-        NotConstant { culprit: culprit + ":", why: why.to_owned() }
+        NotConstant { culprit: format!("{}:", node.described()), why: why.to_owned() }
     }
 }
 

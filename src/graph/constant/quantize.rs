@@ -32,7 +32,8 @@ pub fn dequantize_linear(call: &mut Call) -> Outcome {
 pub fn quantize_linear(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
     let Steps { scale, zero, dtype } = Steps::of(call, &x)?;
-    let named = call.int("output_dtype").filter(|&t| t != 0).and_then(|t| i32::try_from(t).ok());
+    let named =
+        call.node.int("output_dtype").filter(|&t| t != 0).and_then(|t| i32::try_from(t).ok());
     let dtype = dtype.map_or(named.unwrap_or(DataType::Uint8 as i32), |t| t as i32);
     let Array::F32(x) = x else { return Err(no_such(&x)) };
     call.limit.allow::<i16>(x.shape())?;
@@ -80,7 +81,7 @@ impl Steps {
         }
         let single = scale.len() == 1 && scale.ndim() < 2;
         let axis = if single { None } else { Some(call.axis(Some(1), x.shape().len())?) };
-        let block = call.int("block_size").unwrap_or(0);
+        let block = call.node.int("block_size").unwrap_or(0);
         let dtype = zero.as_ref().map(Array::dtype);
         let zero = match zero {
             Some(zero) => for_any!(zero, z => z.mapv(integer).into_shared()),

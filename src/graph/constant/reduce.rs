@@ -96,13 +96,13 @@ impl Lanes {
         let rank = x.shape().len();
         let axes = match call.ints_or_input("axes", 1)? {
             Some(axes) if !axes.is_empty() => axis_indices(&axes, rank)?,
-            _ if call.flag("noop_with_empty_axes") => vec![],
+            _ if call.node.flag("noop_with_empty_axes") => vec![],
             _ => (0..rank).collect(),
         };
         if axes.iter().any(|&axis| x.shape()[axis] == 0) {
             return Err(format!("it reduces {:?}, which is empty", x.shape()));
         }
-        Ok((x, Lanes { axes, keep: call.int("keepdims").unwrap_or(1) != 0 }))
+        Ok((x, Lanes { axes, keep: call.node.int("keepdims").unwrap_or(1) != 0 }))
     }
 
     /// One result for the elements that differ along the reduced axes only, taken in row-major order
@@ -142,10 +142,11 @@ pub fn gemm(call: &mut Call) -> Outcome {
     let (Array::F32(a), Array::F32(b)) = (call.take(0)?, call.take(1)?) else {
         return Err("it is computed for floats of 16 and 32 bits only".to_owned());
     };
-    let a = if call.flag("transA") { a.reversed_axes() } else { a };
-    let b = if call.flag("transB") { b.reversed_axes() } else { b };
+    let a = if call.node.flag("transA") { a.reversed_axes() } else { a };
+    let b = if call.node.flag("transB") { b.reversed_axes() } else { b };
     let mut y = product(call, &a, &b)?.into_dyn();
-    let (alpha, beta) = (call.float("alpha").unwrap_or(1.0), call.float("beta").unwrap_or(1.0));
+    let (alpha, beta) =
+        (call.node.float("alpha").unwrap_or(1.0), call.node.float("beta").unwrap_or(1.0));
     y.mapv_inplace(|e| e * alpha);
     let shape = y.shape().to_vec();
     match call.take_optional(2) {

@@ -1,10 +1,7 @@
 //! Graph inputs that a plan may have to be made for by their values, not their shapes alone.
 
 use super::all_nodes;
-use crate::{
-    graph::nested_graphs,
-    proto::{GraphProto, NodeProto},
-};
+use crate::proto::{GraphProto, NodeProto};
 use std::collections::{HashMap, HashSet};
 
 /// The graph inputs whose values a plan may be for.
@@ -24,8 +21,7 @@ impl ByValue {
         let of_inputs = |values: &HashSet<&str>| -> HashSet<String> {
             values.intersection(&inputs).map(|v| String::from(*v)).collect()
         };
-        let conditions =
-            nodes.iter().filter(|n| n.op_type() == "If").filter_map(|n| n.input.first());
+        let conditions = nodes.iter().filter(|n| n.is("If")).filter_map(|n| n.input.first());
         let always = of_inputs(&conditions.map(String::as_str).collect());
         let needed = nodes
             .iter()
@@ -43,7 +39,7 @@ impl ByValue {
 
 /// The inputs of a node that tract takes as constants only, or better so.
 fn needed(node: &NodeProto) -> &'static [usize] {
-    match node.op_type() {
+    match node.standard() {
         "ConstantOfShape" | "If" | "BlackmanWindow" | "HammingWindow" | "HannWindow" => &[0],
         "AffineGrid" | "CenterCropPad" | "Compress" | "CumProd" | "CumSum" | "Expand"
         | "OneHot" | "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
@@ -67,11 +63,11 @@ fn sources<'n>(nodes: &[&'n NodeProto], of: Vec<&'n str>) -> HashSet<&'n str> {
     let (mut found, mut open) = (HashSet::new(), of);
     while let Some(value) = open.pop() {
         let maker = found.insert(value).then(|| makers.get(value)).flatten();
-        let Some(node) = maker.filter(|n| !matches!(n.op_type(), "Shape" | "Size")) else {
+        let Some(node) = maker.filter(|n| !matches!(n.standard(), "Shape" | "Size")) else {
             continue;
         };
         open.extend(node.input.iter().map(String::as_str));
-        open.extend(nested_graphs(node).flat_map(|g| &g.output).map(|v| v.name()));
+        open.extend(node.graphs().flat_map(|g| &g.output).map(|v| v.name()));
     }
     found
 }

@@ -3,13 +3,10 @@
 //! A value of a function's body is named after the first value that the call makes, which is no
 //! other call's: `{made}/{value}`, with a number after it where the file has that name too.
 
-use super::{
-    names::{self, Names},
-    nested_graphs_mut, node_name,
-};
+use super::names::{self, Names};
 use crate::{
     error::{Error, ErrorKind, Result},
-    proto::{self, AttributeProto, FunctionProto, ModelProto, NodeProto},
+    proto::{self, AttributeProto, FunctionProto, ModelProto, NodeProto, Operator, standard_opset},
 };
 use std::collections::HashMap;
 
@@ -24,7 +21,7 @@ pub(super) fn inline(model: &mut ModelProto) -> Result<()> {
     let opset = proto::opset(model);
     let Some(graph) = model.graph.as_mut().filter(|_| !functions.is_empty()) else { return Ok(()) };
     let mut inlining = Inlining {
-        by_name: functions.iter().enumerate().map(|(i, f)| (identity(f), i)).collect(),
+        by_name: functions.iter().enumerate().map(|(i, f)| (f.identity(), i)).collect(),
         functions: &functions,
         opset,
         names: Names::of(graph),
@@ -37,7 +34,7 @@ pub(super) fn inline(model: &mut ModelProto) -> Result<()> {
 
 struct Inlining<'f> {
     functions: &'f [FunctionProto],
-    by_name: HashMap<Identity<'f>, usize>,
+    by_name: HashMap<(Operator<'f>, &'f str), usize>,
     /// The standard opset that the model imports.
     opset: i64,
     /// The values that the model has so far.
@@ -47,22 +44,15 @@ struct Inlining<'f> {
     nodes: usize,
 }
 
-/// Domain, name and overload: what tells functions apart.
-type Identity<'a> = (&'a str, &'a str, &'a str);
-
-fn identity(function: &FunctionProto) -> Identity<'_> {
-    (domain(function.domain()), function.name(), function.overload())
-}
-
 impl Inlining<'_> {
     /// The nodes without calls.
     fn nodes(&mut self, nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>> {
         let mut inlined = Vec::with_capacity(nodes.len());
         for mut node in nodes {
-            for graph in nested_graphs_mut(&mut node) {
+            for graph in node.graphs_mut() {
                 graph.node = self.nodes(std::mem::take(&mut graph.node))?;
             }
-            let called = (domain(node.domain()), node.op_type(), node.overload());
+            let called = (node.operator(), node.overload());
             match self.by_name.get(&called).copied() {
                 Some(function) => inlined.extend(self.call(function, &node)?),
                 None => inlined.push(node),
@@ -77,17 +67,13 @@ impl Inlining<'_> {
         if self.calls.contains(&index) || self.nodes > MOST_NODES {
             return Err(Error::new(
                 ErrorKind::InvalidModel,
-                format!("node `{}` can't be run", node_name(node)),
-                format!(
-                    "the function {}::{} calls itself or grows without bound",
-                    function.domain(),
-                    function.name()
-                ),
+                format!("node `{}` can't be run", node.label()),
+                format!("the function {} calls itself or grows without bound", node.operator()),
                 "check the model's functions",
             ));
         }
         self.calls.push(index);
-        let opset = imported(function).unwrap_or(self.opset);
+        let opset = standard_opset(&function.opset_import).unwrap_or(self.opset);
         let mut body = body(function, node, &mut self.names);
         if opset != self.opset {
             body.iter_mut().for_each(|n| names::set_opset(n, opset));
@@ -105,8 +91,7 @@ fn body(function: &FunctionProto, caller: &NodeProto, names: &mut Names) -> Vec<
     for input in &function.input {
         values.insert(input.clone(), actual(function, caller, input));
     }
-    let first = caller.output.iter().find(|o| !o.is_empty());
-    let scope = first.map_or_else(|| node_name(caller), String::as_str);
+    let scope = caller.outputs().next().unwrap_or_else(|| caller.label());
     let mut name = |value: &str| match values.get(value) {
         Some(given) => given.clone(),
         None => {
@@ -116,7 +101,7 @@ fn body(function: &FunctionProto, caller: &NodeProto, names: &mut Names) -> Vec<
         }
     };
     nodes.extend(function.node.iter().cloned().map(|mut node| {
-        node.name = Some(format!("{}/{}", node_name(caller), node_name(&node)));
+        node.name = Some(format!("{}/{}", caller.label(), node.label()));
         names::rename(&mut node, &mut name);
         refer(&mut node, function, caller);
         node
@@ -158,7 +143,7 @@ fn actual(function: &FunctionProto, caller: &NodeProto, input: &str) -> String {
 fn refer(node: &mut NodeProto, function: &FunctionProto, caller: &NodeProto) {
     let given = |name: &str| -> Option<&AttributeProto> {
         let default = || function.attribute_proto.iter().find(|a| a.name() == name);
-        super::attribute(caller, name).or_else(default)
+        caller.attribute(name).or_else(default)
     };
     node.attribute = std::mem::take(&mut node.attribute)
         .into_iter()
@@ -170,16 +155,7 @@ fn refer(node: &mut NodeProto, function: &FunctionProto, caller: &NodeProto) {
             }
         })
         .collect();
-    for graph in nested_graphs_mut(node) {
+    for graph in node.graphs_mut() {
         graph.node.iter_mut().for_each(|n| refer(n, function, caller));
     }
-}
-
-fn imported(function: &FunctionProto) -> Option<i64> {
-    let standard = function.opset_import.iter().find(|o| domain(o.domain()).is_empty())?;
-    Some(standard.version())
-}
-
-fn domain(name: &str) -> &str {
-    if name == "ai.onnx" { "" } else { name }
 }

@@ -1,7 +1,5 @@
 //! Value names: unique across graphs.
 
-use super::nested_graphs_mut;
-use crate::graph::nested_graphs;
 use crate::proto::{GraphProto, NodeProto, StringStringEntryProto};
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +15,7 @@ pub(in crate::runtime) fn opset_of(node: &NodeProto) -> Option<i64> {
 pub(super) fn set_opset(node: &mut NodeProto, opset: i64) {
     node.metadata_props
         .push(StringStringEntryProto { key: Some(OPSET.into()), value: Some(opset.to_string()) });
-    for graph in nested_graphs_mut(node) {
+    for graph in node.graphs_mut() {
         graph.node.iter_mut().for_each(|n| set_opset(n, opset));
     }
 }
@@ -27,7 +25,7 @@ pub(super) fn rename(node: &mut NodeProto, name: &mut impl FnMut(&str) -> String
     for value in node.input.iter_mut().chain(&mut node.output).filter(|v| !v.is_empty()) {
         *value = name(value);
     }
-    for graph in nested_graphs_mut(node) {
+    for graph in node.graphs_mut() {
         rename_graph(graph, name);
     }
 }
@@ -61,7 +59,7 @@ impl Names {
 
     fn take_all(&mut self, graph: &GraphProto) {
         defined(graph).for_each(|value| self.take(value));
-        for nested in graph.node.iter().flat_map(nested_graphs) {
+        for nested in graph.node.iter().flat_map(NodeProto::graphs) {
             self.take_all(nested);
         }
     }
@@ -92,7 +90,7 @@ pub(super) fn make_unique(graph: &mut GraphProto) {
 }
 
 fn make_nested_unique(graph: &mut GraphProto, names: &mut Names) {
-    for nested in graph.node.iter_mut().flat_map(nested_graphs_mut) {
+    for nested in graph.node.iter_mut().flat_map(NodeProto::graphs_mut) {
         let new: HashMap<String, String> = defined(nested)
             .map(|old| (old.to_owned(), names.unique(old)))
             .filter(|(old, new)| old != new)

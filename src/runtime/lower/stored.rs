@@ -1,6 +1,5 @@
 //! Everything stored, taken out of the graph; bfloat16 made f32 everywhere.
 
-use super::{nested_graphs_mut, node_name};
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::{
@@ -67,7 +66,7 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Re
     graph.input.iter_mut().chain(&mut graph.output).for_each(widen_value);
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
-        for nested in nested_graphs_mut(&mut node) {
+        for nested in node.graphs_mut() {
             take_from(nested, stored)?;
         }
         match (constant(&mut node)?, node.output.first()) {
@@ -94,7 +93,7 @@ fn put(stored: &mut HashMap<String, Stored>, name: String, value: Stored) -> Res
 
 /// The value of a `Constant` node; `None` for other nodes.
 fn constant(node: &mut NodeProto) -> Result<Option<Stored>> {
-    if node.op_type() != "Constant" || !matches!(node.domain(), "" | "ai.onnx") {
+    if !node.is("Constant") {
         return Ok(None);
     }
     if let Some(numbers) = node.attribute.iter().find_map(numbers) {
@@ -105,7 +104,7 @@ fn constant(node: &mut NodeProto) -> Result<Option<Stored>> {
         Some(value) => Ok(Some(Stored::file(value))),
         None => Err(Error::new(
             ErrorKind::Unsupported,
-            format!("constant `{}` can't be read", node_name(node)),
+            format!("constant `{}` can't be read", node.label()),
             "it holds neither a dense tensor nor numbers",
             "export the model with dense tensors of numbers",
         )),

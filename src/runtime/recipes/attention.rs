@@ -4,14 +4,11 @@
 //! leaves the rest to the standard `Attention`.
 
 use super::product;
-use crate::runtime::{
-    composite::{Attribute, Body, Given},
-    lower::attribute as find_attribute,
-};
+use crate::runtime::composite::{Attribute, Body, Given};
 use ndarray::{ArrayD, IxDyn};
 use tract_hir::internal::*;
 
-/// What com.microsoft::Attention and MultiHeadAttention add where a mask is zero, by default.
+/// What com.microsoft.Attention and MultiHeadAttention add where a mask is zero, by default.
 const MASKED: f32 = -10_000.0;
 
 /// A value `[batch, heads, seq, head]`.
@@ -21,7 +18,7 @@ struct Heads {
     shape: [usize; 4],
 }
 
-/// com.microsoft::Attention: input, weights, bias, mask_index, past, attention_bias.
+/// com.microsoft.Attention: input, weights, bias, mask_index, past, attention_bias.
 pub(super) fn attention(body: &mut Body) -> TractResult<Vec<String>> {
     body.unused(&["do_rotary", "past_present_share_buffer"])?;
     body.no_inputs_from(6)?;
@@ -34,7 +31,7 @@ pub(super) fn attention(body: &mut Body) -> TractResult<Vec<String>> {
     self_attention(body, &qkv, &x, &w, mask, past, bias)
 }
 
-/// com.microsoft::QAttention: input, weight, bias, input_scale, weight_scale, mask_index,
+/// com.microsoft.QAttention: input, weight, bias, input_scale, weight_scale, mask_index,
 /// input_zero_point, weight_zero_point, past.
 pub(super) fn quantized(body: &mut Body) -> TractResult<Vec<String>> {
     body.unused(&["do_rotary", "past_present_share_buffer"])?;
@@ -63,8 +60,8 @@ fn self_attention(
         bail!("input and weights have shapes {:?} and {:?}", x.shape, w.shape)
     };
     let count = count(body, "num_heads")?;
-    let sizes = find_attribute(body.node, "qkv_hidden_sizes").map(|a| a.ints.clone());
-    let sizes: Vec<usize> = sizes.unwrap_or_default().iter().map(|&s| s as usize).collect();
+    let sizes = body.node.ints("qkv_hidden_sizes").unwrap_or_default();
+    let sizes: Vec<usize> = sizes.iter().map(|&s| s as usize).collect();
     let [q_size, k_size, v_size] = match sizes[..] {
         [] => [width / 3; 3],
         [q, k, v] if q + k + v == width => [q, k, v],
@@ -87,7 +84,7 @@ fn self_attention(
     Ok(vec![y, present])
 }
 
-/// com.microsoft::MultiHeadAttention: query, key, value, bias, key_padding_mask, attention_bias,
+/// com.microsoft.MultiHeadAttention: query, key, value, bias, key_padding_mask, attention_bias,
 /// past_key, past_value.
 pub(super) fn multi_head(body: &mut Body) -> TractResult<Vec<String>> {
     body.no_inputs_from(8)?;
@@ -133,7 +130,7 @@ fn biased_heads(
     }
 }
 
-/// com.microsoft::GroupQueryAttention: query, key, value, past_key, past_value, seqlens_k,
+/// com.microsoft.GroupQueryAttention: query, key, value, past_key, past_value, seqlens_k,
 /// total_sequence_length, cos_cache, sin_cache, position_ids, attention_bias.
 ///
 /// `seqlens_k[b]` is the number of keys of a row, less one. Past keys that a row does not have are

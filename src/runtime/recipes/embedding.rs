@@ -1,4 +1,4 @@
-//! com.microsoft::EmbedLayerNormalization.
+//! com.microsoft.EmbedLayerNormalization.
 
 use crate::runtime::composite::{Attribute, Body};
 use tract_hir::internal::*;

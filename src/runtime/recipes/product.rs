@@ -1,10 +1,9 @@
 //! Products with something fused into them.
 
 use crate::runtime::composite::{Attribute, Body};
-use crate::runtime::lower::attribute;
 use tract_hir::internal::*;
 
-/// com.microsoft::FusedMatMul and its older name TransposeMatMul: `alpha · op(A) · op(B)`.
+/// com.microsoft.FusedMatMul and its older name TransposeMatMul: `alpha · op(A) · op(B)`.
 pub(super) fn fused_matmul(body: &mut Body) -> TractResult<Vec<String>> {
     body.unused(&["transBatchA", "transBatchB"])?;
     let a = turned(body, 0, "transA")?;
@@ -19,12 +18,11 @@ pub(super) fn fused_matmul(body: &mut Body) -> TractResult<Vec<String>> {
     }])
 }
 
-/// com.microsoft::FusedGemm: a `Gemm` and an activation without parameters.
+/// com.microsoft.FusedGemm: a `Gemm` and an activation without parameters.
 pub(super) fn fused_gemm(body: &mut Body) -> TractResult<Vec<String>> {
-    let activation = attribute(body.node, "activation").map(|a| a.s().to_vec());
-    let activation = activation.and_then(|a| String::from_utf8(a).ok()).unwrap_or_default();
+    let activation = body.node.string("activation").unwrap_or_default();
     let plain = ["Relu", "Sigmoid", "Tanh", "Softplus", "Softsign"];
-    ensure!(plain.contains(&activation.as_str()), "its activation `{activation}` is not supported");
+    ensure!(plain.contains(&activation), "its activation `{activation}` is not supported");
     let inputs = (0..3).filter_map(|i| body.optional(i)).map(|g| g.name.clone());
     let inputs: Vec<String> = inputs.collect();
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
@@ -35,10 +33,10 @@ pub(super) fn fused_gemm(body: &mut Body) -> TractResult<Vec<String>> {
         ("transB", Attribute::Int(body.int("transB").unwrap_or(0))),
     ];
     let product = body.op("Gemm", &inputs, &attributes);
-    Ok(vec![body.op(&activation, &[&product], &[])])
+    Ok(vec![body.op(activation, &[&product], &[])])
 }
 
-/// com.microsoft::MatMulIntegerToFloat: A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias.
+/// com.microsoft.MatMulIntegerToFloat: A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias.
 pub(super) fn matmul_integer_to_float(body: &mut Body) -> TractResult<Vec<String>> {
     let name = |body: &Body, i| body.input(i).map(|g| g.name.clone());
     let (a, b) = (name(body, 0)?, name(body, 1)?);
@@ -49,7 +47,7 @@ pub(super) fn matmul_integer_to_float(body: &mut Body) -> TractResult<Vec<String
     Ok(vec![plus(body, product, bias)])
 }
 
-/// com.microsoft::DynamicQuantizeMatMul: A (float), B, b_scale, b_zero_point, bias.
+/// com.microsoft.DynamicQuantizeMatMul: A (float), B, b_scale, b_zero_point, bias.
 pub(super) fn dynamic_quantize_matmul(body: &mut Body) -> TractResult<Vec<String>> {
     let name = |body: &Body, i| body.input(i).map(|g| g.name.clone());
     let (a, b, b_scale) = (name(body, 0)?, name(body, 1)?, name(body, 2)?);
