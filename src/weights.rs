@@ -39,8 +39,8 @@ pub struct Imported {
 ///
 /// An error where the file is no safetensors file; where it has a name that the model has not, or, unless
 /// `partial`, lacks one; where a shape or an element type differs from the initializer's; where a frozen
-/// tensor was changed; where several initializers of a name differ from each other; where the manifest
-/// is not this model's.
+/// tensor was changed; where several initializers of a name differ from each other; where a value is a NaN or
+/// an infinity that the model has not; where the manifest is not this model's.
 pub fn import_weights(
     mut model: ModelProto,
     weights: &Bytes,
@@ -80,10 +80,13 @@ pub fn import_weights(
             return Err(thawed(name));
         }
     }
-    for (name, _) in &trained {
+    for (name, tensor) in &trained {
         let of = &initializers[name.as_str()];
         if of.windows(2).any(|pair| raw_bytes(pair[0]) != raw_bytes(pair[1])) {
             return Err(ambiguous(name, of.len()));
+        }
+        if let Some((index, value, more)) = tensor.diverged(of[0]) {
+            return Err(diverged(name, &index, value, more));
         }
     }
 
@@ -113,6 +116,48 @@ impl Tensor {
         let same_type = onnx_type(self.dtype).is_some_and(|t| t as i32 == initializer.data_type());
         let dims = self.shape.iter().map(|&d| i64::try_from(d).ok());
         same_type && dims.eq(initializer.dims.iter().map(|&d| Some(d)))
+    }
+
+    /// The first element that is no finite number and was another in the model, and how many follow: its index
+    /// and what it is.
+    fn diverged(&self, before: &TensorProto) -> Option<(Vec<usize>, &'static str, usize)> {
+        // A complex number has two parts, each of which counts.
+        let parts = if self.dtype == Dtype::C64 { 2 } else { 1 };
+        let size = self.dtype.bitsize() / 8 / parts;
+        let before = raw_bytes(before).unwrap_or_default();
+        let elements = self.data.chunks_exact(size).enumerate();
+        let new = elements.filter(|(i, e)| before.get(i * size..(i + 1) * size) != Some(*e));
+        let mut found = new.filter_map(|(i, e)| Some((i / parts, infinite(self.dtype, e)?)));
+        let (mut position, value) = found.next()?;
+        let mut index = vec![0; self.shape.len()];
+        for (i, &d) in index.iter_mut().zip(&self.shape).rev() {
+            (*i, position) = (position % d, position / d);
+        }
+        Some((index, value, found.count()))
+    }
+}
+
+/// What a little-endian element is, where it is no finite number.
+fn infinite(dtype: Dtype, element: &[u8]) -> Option<&'static str> {
+    let bits = element.iter().rev().fold(0, |bits: u64, &byte| bits << 8 | u64::from(byte));
+    // An infinity has every bit of the exponent set and no other but the sign, a NaN others too.
+    let (sign, exponent) = match dtype {
+        Dtype::F64 => (1 << 63, 0x7ff << 52),
+        Dtype::F32 | Dtype::C64 => (1 << 31, 0xff << 23),
+        Dtype::F16 => (1 << 15, 0x1f << 10),
+        Dtype::BF16 => (1 << 15, 0xff << 7),
+        Dtype::F8_E5M2 => (1 << 7, 0x1f << 2),
+        // These have no infinity, and few NaNs.
+        Dtype::F8_E4M3 => return (bits & 0x7f == 0x7f).then_some("NaN"),
+        Dtype::F8_E8M0 => return (bits == 0xff).then_some("NaN"),
+        Dtype::F8_E4M3FNUZ | Dtype::F8_E5M2FNUZ => return (bits == 0x80).then_some("NaN"),
+        _ => return None,
+    };
+    match bits {
+        _ if bits & exponent != exponent => None,
+        _ if bits == exponent => Some("inf"),
+        _ if bits == exponent | sign => Some("-inf"),
+        _ => Some("NaN"),
     }
 }
 
@@ -317,6 +362,19 @@ fn thawed(name: &str) -> Error {
         format!("{} is frozen, and was changed", quoted(name)),
         "training may not change this initializer, and its data differ from the model's",
         "leave it out of the file, or make the QAT file such that it is trained",
+    )
+}
+
+fn diverged(name: &str, index: &[usize], value: &str, more: usize) -> Error {
+    let more = match more {
+        0 => String::new(),
+        more => format!(", and {more} more are no finite numbers"),
+    };
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!("{} is not finite", quoted(name)),
+        format!("its value at {index:?} is {value}{more}"),
+        "import a checkpoint from before training diverged, or train again at a lower rate",
     )
 }
 

@@ -151,7 +151,84 @@ fn eight_bit_floats_are_trained_where_a_manifest_says_so() {
         assert_eq!(new.raw_data.as_deref(), Some(&[0x3c, 0xc0][..]), "{name}");
         new.raw_data = Some(Bytes::from_static(&[1, 2]));
         assert!(after == source);
+
+        let special = |byte: u8| match (data_type, byte) {
+            (DataType::Float8e5m2, 0x7c) => Some("inf"),
+            (DataType::Float8e5m2, 0xfc) => Some("-inf"),
+            (DataType::Float8e5m2, 0x7d..=0x7f | 0xfd..=0xff) => Some("NaN"),
+            (DataType::Float8e4m3fn, 0x7f | 0xff) | (DataType::Float8e8m0, 0xff) => Some("NaN"),
+            (DataType::Float8e4m3fnuz | DataType::Float8e5m2fnuz, 0x80) => Some("NaN"),
+            _ => None,
+        };
+        for byte in 0..=255 {
+            let weights = safetensors(&[("w", dtype, &[2], &[1, byte])]);
+            let imported = import_weights(source.clone(), &weights, Some(&manifest), false);
+            match special(byte) {
+                Some(value) => assert_refused(imported, "`w`", &format!("at [1] is {value}")),
+                None => assert!(imported.is_ok(), "{name}: {byte:#x}"),
+            }
+        }
     }
+}
+
+#[test]
+fn what_is_not_finite_is_refused() {
+    let refused = |(name, dtype, shape, data): Stored, at: usize, bytes: &[u8], why: &str| {
+        let mut data = data.to_vec();
+        data[at..at + bytes.len()].copy_from_slice(bytes);
+        let what = format!("`{name}` is not finite");
+        assert_refused(partly(&model(SMALL), &[(name, dtype, shape, &data)]), &what, why);
+    };
+    refused(FLOAT, 8, &f32::NAN.to_le_bytes(), "its value at [1, 0] is NaN");
+    refused(FLOAT, 4, &f32::NEG_INFINITY.to_le_bytes(), "its value at [0, 1] is -inf");
+    let two = [f32::INFINITY.to_le_bytes(), (-f32::NAN).to_le_bytes()].concat();
+    refused(FLOAT, 8, &two, "at [1, 0] is inf, and 1 more are no finite numbers");
+    // Not every NaN is quiet, or has its first bit alone.
+    refused(FLOAT, 0, &0x7f80_0001u32.to_le_bytes(), "its value at [0, 0] is NaN");
+    for (tensor, at, infinity) in [
+        (HALF, 2, &[0, 0x7c][..]),
+        (BRAIN, 4, &[0x80, 0x7f]),
+        (DOUBLE, 8, &[0, 0, 0, 0, 0, 0, 0xf0, 0x7f]),
+    ] {
+        let index =
+            [&tensor.2[1..].iter().map(|_| 0).collect::<Vec<_>>()[..], &[at / infinity.len()]]
+                .concat();
+        refused(tensor, at, infinity, &format!("its value at {index:?} is inf"));
+        let mut other = infinity.to_vec();
+        other[0] |= 1;
+        refused(tensor, at, &other, &format!("its value at {index:?} is NaN"));
+        *other.last_mut().unwrap() |= 0x80;
+        other[0] &= !1;
+        refused(tensor, at, &other, &format!("its value at {index:?} is -inf"));
+    }
+    // The largest numbers of each type are finite.
+    let all = [
+        ("float", Dtype::F32, &[2, 2][..], &[f32::MAX.to_le_bytes(); 4].concat()[..]),
+        ("half", Dtype::F16, &[2], &[0xff, 0x7b, 0xff, 0xfb]),
+        ("brain", Dtype::BF16, &[3], &[0x7f, 0x7f, 0x7f, 0xff, 0x80, 0]),
+        ("double", Dtype::F64, &[1, 2], &[f64::MIN.to_le_bytes(); 2].concat()),
+    ];
+    assert_eq!(whole(&model(SMALL), &all).unwrap().imported.len(), 4);
+}
+
+/// A mask of the model's own may hold infinities.
+#[test]
+fn what_is_not_finite_in_the_model_may_stay() {
+    let mut source = model(SMALL);
+    let infinite = [1.0, f32::NEG_INFINITY, f32::NAN, 2.0].map(f32::to_le_bytes).concat();
+    *initializer(&mut source, "float") = TensorProto {
+        float_data: Vec::new(),
+        raw_data: Some(infinite.clone().into()),
+        ..initializer(&mut source, "float").clone()
+    };
+    let import = |data: &[u8]| partly(&source, &[("float", Dtype::F32, &[2, 2], data)]);
+    assert_eq!(import(&infinite).unwrap().imported, ["float"]);
+    let mut other = infinite.clone();
+    other[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert_refused(import(&other), "`float`", "its value at [0, 0] is NaN");
+    other.copy_from_slice(&infinite);
+    other[4..8].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    assert_refused(import(&other), "`float`", "its value at [0, 1] is inf");
 }
 
 #[test]
