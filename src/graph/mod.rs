@@ -3,6 +3,7 @@
 
 mod check;
 mod constant;
+mod equation;
 mod norm;
 mod patch;
 mod types;
@@ -10,6 +11,7 @@ mod view;
 
 pub use check::check;
 pub use constant::{Constants, Expression, Matrix, NotConstant};
+pub use equation::Equation;
 pub use norm::{Norm, norm};
 pub use patch::{Before, Patch, apply, drop_orphans};
 pub use view::{NodeId, Use, View, captured};

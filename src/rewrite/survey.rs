@@ -221,7 +221,8 @@ fn describe<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
 
 /// Weights read by `Gather`, directly or by way of constant nodes.
 fn embedding_tables(view: &View, constants: &Constants) -> Tables {
-    let gathers = view.nodes().filter(|(_, n)| n.is("Gather"));
+    let computed = |n: &NodeProto| n.output.iter().any(|o| !constants.is_constant(o));
+    let gathers = view.nodes().filter(|(_, n)| n.is("Gather") && computed(n));
     let tables = gathers.filter_map(|(_, node)| {
         let table = node.input.first().filter(|t| constants.is_constant(t))?;
         let leaves = constants.expression(table).ok()?.initializers;

@@ -3,7 +3,7 @@
 use super::rule::{Match, Reject};
 use crate::{
     graph::{Constants, NodeId},
-    proto::{TensorProto, tensor_bytes, tensor_proto::DataType},
+    proto::{TensorProto, element_count, tensor_bytes, tensor_proto::DataType},
     quant::{self, Layout, Storage},
 };
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// A constant matrix with `n` rows (outputs) of `k` columns (inputs).
 #[derive(Debug, Clone)]
 pub struct Weight {
-    /// The initializer that holds it, or the constant expression's value.
+    /// The initializer that holds it, or the constant expression's value where it is one of a stack or none.
     pub name: String,
     /// The value that the node reads.
     pub value: String,
@@ -102,11 +102,13 @@ impl Match<'_, '_> {
             self.constants.expression(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
         let leaves = made_of.initializers;
         let largest = leaves.iter().max_by_key(|leaf| tensor_bytes(leaf));
+        let stacked = |leaf: &TensorProto| element_count(leaf).is_some_and(|count| count > n * k);
+        let whole = largest.filter(|leaf| !stacked(leaf));
         Ok(Weight {
-            name: largest.map_or(value, |leaf| leaf.name()).to_owned(),
+            name: whole.map_or(value, |leaf| leaf.name()).to_owned(),
             value: value.to_owned(),
             dtype: largest.map_or(String::new(), |leaf| dtype(leaf)),
-            stored_bytes: leaves.iter().map(|leaf| tensor_bytes(leaf) as u64).sum(),
+            stored_bytes: leaves.iter().map(|leaf| share_of(leaf, n * k)).sum(),
             leaves: leaves.iter().map(|leaf| leaf.name().to_owned()).collect(),
             stored_as_is: matrix.initializer,
             n,
@@ -116,6 +118,15 @@ impl Match<'_, '_> {
                 .ok_or_else(|| refuse("has elements that are no floats".into()))?,
             data: matrix.bytes,
         })
+    }
+}
+
+/// Bytes of a tensor that a weight of so many elements takes, which may be one of a stack.
+fn share_of(tensor: &TensorProto, elements: usize) -> u64 {
+    let bytes = tensor_bytes(tensor) as u64;
+    match element_count(tensor) {
+        Some(count) if count > elements => bytes / count as u64 * elements as u64,
+        _ => bytes,
     }
 }
 

@@ -43,7 +43,7 @@ fn tolerance(output: &str) -> f64 {
     let inexact = operator.starts_with("Reduce")
         || matches!(
             operator,
-            "Exp" | "Log" | "Sin" | "Cos" | "Tanh" | "MatMul" | "Gemm" | "Pow" | "Range"
+            "Exp" | "Log" | "Sin" | "Cos" | "Tanh" | "MatMul" | "Gemm" | "Einsum" | "Pow" | "Range"
         );
     if inexact { 1e-6 } else { 0.0 }
 }
@@ -473,6 +473,7 @@ fn what_does_not_fit_is_refused() {
         ("Add", vec![f(&[1]), i(&[1])]),
         ("Sqrt", vec![i(&[4])]),
         ("Not", vec![i(&[4])]),
+        ("Dropout", vec![f(&[2]), f(&[1]), f(&[1])]),
         ("BitwiseAnd", vec![f(&[1]), f(&[1])]),
         ("Gather", vec![f(&[1]), f(&[1])]),
         ("Clip", vec![f(&[1]), i(&[1])]),
@@ -513,6 +514,16 @@ fn attributes_that_do_not_fit_are_refused() {
         node("Add", &["w", "w"], "y").with("broadcast", 1),
         node("Add", &["w", ""], "y"),
         node("ScatterND", &["w", "w", "w"], "y"),
+        node("Einsum", &["w", "w"], "y").with("equation", "ab,bc->ac"),
+        node("Einsum", &["w", "w"], "y").with("equation", "ab,ab,ab->ab"),
+        node("Einsum", &["w", "w"], "y").with("equation", "ab,ab->aab"),
+        node("Einsum", &["w", "w"], "y").with("equation", "ab,ab->ac"),
+        node("Einsum", &["w", "w"], "y").with("equation", "abc,ab->a"),
+        node("Einsum", &["w", "w"], "y").with("equation", "aa,ab->b"),
+        node("Einsum", &["w", "w"], "y").with("equation", "a1,ab->b"),
+        node("Einsum", &["w"], "y").with("equation", "...b->b..."),
+        node("Einsum", &[], "y").with("equation", ""),
+        node("Einsum", &["w"], "y"),
     ];
     for node in wrong {
         refused(&graph(&[node], &[floats("w", &[1, 2], &[1.0, 2.0])], &[]));
@@ -689,7 +700,7 @@ const OPERATORS: &[(&str, &str, &[&str])] = &[
     ("Constant", "", &["sparse_value"]), ("ConstantOfShape", "i", &["value"]),
     ("Range", "iii", &[]), ("ReduceSum", "xi", &["keepdims", "noop_with_empty_axes"]),
     ("ReduceMax", "xi", &["keepdims"]), ("ReduceMean", "x", &["axes"]), ("ReduceL2", "x", &["axes"]),
-    ("MatMul", "xx", &[]), ("Gemm", "xxx", &["transA", "transB"]),
+    ("MatMul", "xx", &[]), ("Dropout", "xxb", &[]), ("Einsum", "xx", &["equation"]), ("Gemm", "xxx", &["transA", "transB"]),
     ("DequantizeLinear", "ux", &["axis", "block_size"]), ("DequantizeLinear", "uxu", &["axis"]),
     ("QuantizeLinear", "xxu", &["axis", "output_dtype"]),
 ];
@@ -746,6 +757,8 @@ fn any_stored() -> impl Strategy<Value = Vec<(char, TensorProto)>> {
     (floats, others, rest).prop_map(|(a, b, (c, d, e))| [a, b, c, d, e].concat())
 }
 
+const EQUATIONS: [&str; 4] = ["ab,bc->ac", "ab,cb->abc", "abc,bd", "ba,->a"];
+
 fn any_attribute(name: &'static str) -> impl Strategy<Value = AttributeProto> {
     let ints = prop::collection::vec(small_int(), 0..4);
     let floats = any_tensor(&[DataType::Float, DataType::Int64], SHAPES);
@@ -754,7 +767,11 @@ fn any_attribute(name: &'static str) -> impl Strategy<Value = AttributeProto> {
         name: Some(name.into()),
         i: Some(if name == "to" { i.saturating_add(5) } else { i }),
         f: Some(i as f32),
-        s: Some(if i > 0 { b"LEFT".to_vec() } else { b"RIGHT".to_vec() }),
+        s: Some(match name {
+            "equation" => EQUATIONS[i.rem_euclid(EQUATIONS.len() as i64) as usize].into(),
+            _ if i > 0 => b"LEFT".to_vec(),
+            _ => b"RIGHT".to_vec(),
+        }),
         sparse_tensor: Some(SparseTensorProto {
             values: Some(t.clone()),
             indices: Some(indices),
@@ -876,6 +893,7 @@ macro_rules! with {
 
 with!(i64, i, value => Some(value));
 with!(f32, f, value => Some(value));
+with!(&str, s, value => Some(value.into()));
 with!(Vec<i64>, ints, value => value);
 with!(TensorProto, t, value => Some(value));
 

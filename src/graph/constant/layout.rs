@@ -121,6 +121,14 @@ pub fn size(call: &mut Call) -> Outcome {
     Ok(Array::from_scalar(call.take(0)?.len() as i64))
 }
 
+/// What inference makes of it: its input.
+pub fn dropout(call: &mut Call) -> Outcome {
+    match call.take_optional(2).map(|training| training.scalar()) {
+        None | Some(Some(0.0)) => call.take(0),
+        Some(_) => Err("it trains, which drops elements at random".to_owned()),
+    }
+}
+
 pub fn cast(call: &mut Call) -> Outcome {
     let to = call.node.int("to").ok_or("its attribute to is missing")?;
     let to = i32::try_from(to).map_err(|_| format!("its attribute to is {to}"))?;

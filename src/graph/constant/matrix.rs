@@ -93,6 +93,10 @@ impl<'m> Constants<'_, 'm> {
         let node = self.node(place);
         Ok(match node.standard() {
             "Identity" => Some(look),
+            "Dropout" => match self.inputs(place)?.get(2).copied().flatten() {
+                Some(training) => (self.known(training)?.scalar() == Some(0.0)).then_some(look),
+                None => Some(look),
+            },
             "Cast" => (node.int("to") == Some(look.tensor.data_type().into())).then_some(look),
             "Transpose" => look.transposed(node.ints("perm")),
             "Reshape" => {
@@ -118,7 +122,7 @@ fn constant_tensor(node: &NodeProto) -> Option<&TensorProto> {
 }
 
 fn is_view(node: &NodeProto) -> bool {
-    matches!(node.standard(), "Identity" | "Cast" | "Transpose" | "Reshape")
+    matches!(node.standard(), "Identity" | "Dropout" | "Cast" | "Transpose" | "Reshape")
 }
 
 /// A way to look at a stored tensor.

@@ -5,6 +5,7 @@
 //! values depend on stored tensors alone, and computes them as ONNX defines the operators.
 
 mod call;
+mod einsum;
 mod elementwise;
 mod layout;
 mod live;

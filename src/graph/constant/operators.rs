@@ -1,7 +1,7 @@
 //! The operators that the evaluator knows.
 
 use super::call::{Call, Reason};
-use super::{elementwise, layout, quantize, reduce};
+use super::{einsum, elementwise, layout, quantize, reduce};
 use crate::array::Array;
 use crate::proto::tensor_proto::DataType;
 
@@ -29,6 +29,7 @@ impl Operator {
             "Shape" => Layout(layout::shape),
             "Size" => Layout(layout::size),
             "Identity" => Layout(|call| call.take(0)),
+            "Dropout" => Layout(layout::dropout),
             "Cast" => Layout(layout::cast),
             "CastLike" => Layout(layout::cast_like),
             "Transpose" => Layout(layout::transpose),
@@ -94,6 +95,7 @@ impl Operator {
             "ReduceSumSquare" => Arithmetic(reduce::sum_square),
             "ReduceMax" => Arithmetic(reduce::max),
             "ReduceMin" => Arithmetic(reduce::min),
+            "Einsum" => Arithmetic(einsum::einsum),
             "MatMul" => Arithmetic(reduce::mat_mul),
             "Gemm" => Arithmetic(reduce::gemm),
             _ => return None,
