@@ -12,6 +12,7 @@ mod lrc;
 mod names;
 mod options;
 mod parameters;
+mod parts;
 mod policy;
 mod qat;
 mod rule;

@@ -1,6 +1,9 @@
 //! Finds every projection of a model, whatever will become of it.
 
-use super::rule::{Effect, NoMatch, Projection, Rule};
+use super::{
+    parts::part_sizes,
+    rule::{Effect, NoMatch, Projection, Rule},
+};
 use crate::{
     graph::{self, Constants, NodeId, Norm, View},
     pattern::{Bindings, Miss},
@@ -238,74 +241,6 @@ fn added_constant(view: &View, constants: &Constants, value: &str) -> Option<Str
     let vector =
         |v: &str| constants.is_constant(v) && view.initializer(v).is_none_or(|t| t.dims.len() <= 1);
     (add.is("Add") && vector(other)).then(|| other.clone())
-}
-
-/// How many rows each part has into which the graph cuts a projection's `n` outputs along their axis,
-/// by `Split` or by `Slice`s that cover it; empty where it does not.
-fn part_sizes(view: &View, constants: &Constants, value: &str, n: usize) -> Vec<usize> {
-    let mut value = value;
-    for _ in 0..4 {
-        let readers: Vec<&NodeProto> = view.uses(value).iter().map(|u| view.node(u.node)).collect();
-        let cuts =
-            split_at(constants, &readers, n).or_else(|| sliced_at(constants, &readers, value, n));
-        if let Some(cuts) = cuts {
-            return cuts;
-        }
-        match readers[..] {
-            [node] if matches!(node.standard(), "Add" | "Identity" | "Cast" | "Reshape") => {
-                let Some(output) = node.output.first() else { break };
-                value = output;
-            }
-            _ => break,
-        }
-    }
-    Vec::new()
-}
-
-fn split_at(constants: &Constants, readers: &[&NodeProto], n: usize) -> Option<Vec<usize>> {
-    let split = readers.iter().find(|node| node.is("Split"))?;
-    let given = constants.integers(split, "split", 1);
-    let count = split.output.len();
-    let sizes: Vec<usize> = match given {
-        Some(sizes) => sizes.iter().map(|s| usize::try_from(*s).ok()).collect::<Option<_>>()?,
-        None => vec![n.checked_div(count)?; count],
-    };
-    let axis = split.int("axis").unwrap_or(0);
-    // The axis of the outputs: an axis before it would have to be as long by chance.
-    let sum = sizes.iter().try_fold(0usize, |sum, size| sum.checked_add(*size))?;
-    (axis != 0 && sum == n && count > 1 && !sizes.contains(&0)).then_some(sizes)
-}
-
-fn sliced_at(
-    constants: &Constants,
-    readers: &[&NodeProto],
-    value: &str,
-    n: usize,
-) -> Option<Vec<usize>> {
-    let slices = readers
-        .iter()
-        .filter(|node| node.is("Slice") && node.input.first().is_some_and(|i| i == value));
-    let mut ranges = Vec::new();
-    for slice in slices {
-        let one = |input: usize, name: &str| -> Option<i64> {
-            let values = constants.integers(slice, name, input)?;
-            if let [value] = values[..] { Some(value) } else { None }
-        };
-        let step = if slice.input.len() > 4 { one(4, "steps")? } else { 1 };
-        if step != 1 || one(3, "axes")? == 0 {
-            return None;
-        }
-        let start = usize::try_from(one(1, "starts")?).ok()?;
-        let end = usize::try_from(one(2, "ends")?).ok()?.min(n);
-        ranges.push((start, end));
-    }
-    ranges.sort_unstable();
-    ranges.dedup();
-    let joined = ranges.windows(2).all(|pair| pair[0].1 == pair[1].0);
-    let covers =
-        ranges.first().is_some_and(|r| r.0 == 0) && ranges.last().is_some_and(|r| r.1 == n);
-    let sizes: Vec<usize> = ranges.iter().map(|r| r.1.saturating_sub(r.0)).collect();
-    (sizes.len() > 1 && joined && covers && !sizes.contains(&0)).then_some(sizes)
 }
 
 /// For a node that no rule took: the rule that came nearest, and what stopped it.
