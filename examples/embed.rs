@@ -1,12 +1,18 @@
-//! A rewritten model in a program that has tract already: `cargo run --example embed MODEL`.
+//! A rewritten model in a program that is built on tract: `cargo run --example embed MODEL`.
 //!
 //! Only the second line of `load` is new to a user of tract.
 
-use tract_onnx::tract_hir::{infer::Factoid, internal::*};
+use bitonnx::runtime::{
+    register,
+    tract::{
+        self,
+        tract_hir::{infer::Factoid, internal::*},
+    },
+};
 
 fn load(path: &str) -> TractResult<InferenceModel> {
-    let mut onnx = tract_onnx::onnx();
-    bitonnx::runtime::register(&mut onnx);
+    let mut onnx = tract::onnx();
+    register(&mut onnx);
     onnx.with_ignore_value_info(true).model_for_path(path)
 }
 

@@ -49,6 +49,21 @@ pub(super) fn lower(mut model: ModelProto) -> Result<Lowered> {
     Ok(Lowered { opset, graph, stored, by_value })
 }
 
+impl Lowered {
+    /// How errors call the node that made something of this name: `node ... (operator)`.
+    pub fn label(&self, name: &str) -> String {
+        let made = |n: &&NodeProto| {
+            let rest = name.strip_prefix(n.label());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let made = all_nodes(&self.graph).into_iter().filter(made);
+        match made.max_by_key(|n| n.label().len()) {
+            Some(node) => format!("node {}", node.described()),
+            None => format!("`{name}`"),
+        }
+    }
+}
+
 /// The nodes of the graph and of all graphs nested in it.
 fn all_nodes(graph: &GraphProto) -> Vec<&NodeProto> {
     let mut nodes: Vec<&NodeProto> = graph.node.iter().collect();

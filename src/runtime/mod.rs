@@ -5,10 +5,11 @@
 //! ```
 //!
 //! [`Session`] runs any ONNX model that tract has operators for, rewritten or not. A program that
-//! has a tract of its own calls [`register`] on tract's ONNX loader instead.
+//! builds on [`tract`] itself calls [`register`] on tract's ONNX loader instead.
 
 mod bitlinear;
 mod composite;
+mod failure;
 mod guard;
 mod key;
 mod lower;
@@ -24,6 +25,8 @@ mod walk;
 
 pub use guard::quiet_panics;
 pub use session::{Dim, Options, Session, Step, Value};
+/// The release of tract that models run with; tract promises no other the same types.
+pub use tract_onnx as tract;
 
 use std::sync::LazyLock;
 use tract_onnx::Onnx;
@@ -34,7 +37,7 @@ pub(crate) const DOMAIN: &str = "bitonnx";
 /// Adds our operators to a loader of tract's.
 ///
 /// ```
-/// let mut onnx = tract_onnx::onnx();
+/// let mut onnx = bitonnx::runtime::tract::onnx();
 /// bitonnx::runtime::register(&mut onnx);
 /// // From here on as with any model: onnx.model_for_path("model.bit.onnx")?.into_optimized()? …
 /// ```

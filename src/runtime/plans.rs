@@ -17,13 +17,14 @@
 //! graph inputs, a plan is for those values: see [`ByValue`](super::lower::ByValue).
 
 use super::{
+    failure::failed,
     guard::guarded,
     key::{Axis, Key},
     lower::Lowered,
     packed::Dense,
-    walk::{chain, walk},
+    walk::walk,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use std::collections::{HashSet, VecDeque};
 use tract_hir::internal::*;
 
@@ -168,8 +169,7 @@ impl Plan {
 
     /// The outputs for these values; `None` where it fails.
     fn give(&mut self, values: &TVec<TValue>) -> Option<TVec<TValue>> {
-        let run = || self.state.run(values.clone()).map_err(|e| failed("the plan failed", &e));
-        guarded(run).ok()
+        guarded(|| Ok(self.state.run(values.clone()).ok())).ok()?
     }
 }
 
@@ -181,7 +181,7 @@ fn plan(lowered: &Lowered, dense: &Dense, key: Key, open: Vec<Axis>) -> Result<P
         let state = optimized(model, dense)
             .and_then(|m| m.into_runnable())
             .and_then(|plan| plan.spawn())
-            .map_err(|e| failed("the model can't be planned for these inputs", &e))?;
+            .map_err(|e| failed(lowered, "can't be planned for these inputs", &e))?;
         Ok(Plan { key, open, state })
     })
 }
@@ -213,16 +213,6 @@ fn close(a: &Tensor, b: &Tensor) -> TractResult<bool> {
     let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     let near = |a: f32, b: f32| (a - b).abs() <= tolerance * largest;
     Ok(a.iter().zip(&b).all(|(&a, &b)| same(a, b) || near(a, b)))
-}
-
-/// An error of tract's.
-pub(super) fn failed(what: &str, e: &TractError) -> Error {
-    Error::new(
-        ErrorKind::Failed,
-        what,
-        chain(e),
-        "check the inputs; if they are right, report the model to bitonnx",
-    )
 }
 
 #[cfg(test)]

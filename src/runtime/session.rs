@@ -1,10 +1,11 @@
 //! Running a model: named arrays in, named arrays out.
 
 use super::{
+    failure::{failed, reason},
     guard::guarded,
     key::{Input, Key},
     lower::{self, Lowered},
-    plans::{Plan, Plans, failed},
+    plans::{Plan, Plans},
     tensor,
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     },
 };
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     fmt,
     num::NonZeroUsize,
@@ -161,15 +163,21 @@ impl Session {
 
     /// Runs the model. Inputs are named as the graph's, outputs come in the graph's order.
     pub fn run(&mut self, inputs: &BTreeMap<String, Array>) -> Result<Vec<(String, Array)>> {
-        self.execute(inputs, |state, given| state.run(given))
+        self.execute(inputs, |state, given, at| {
+            state.run_plan_with_eval(given, |context, op_state, node, inputs| {
+                at.set(node.id);
+                tract_core::plan::eval(context, op_state, node, inputs)
+            })
+        })
     }
 
     /// Runs the model and measures each step, in the order in which they ran.
     pub fn profile(&mut self, inputs: &BTreeMap<String, Array>) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
-        self.execute(inputs, |state, given| {
+        self.execute(inputs, |state, given, at| {
             steps.clear();
             state.run_plan_with_eval(given, |context, op_state, node, inputs| {
+                at.set(node.id);
                 let start = Instant::now();
                 let outputs = tract_core::plan::eval(context, op_state, node, inputs);
                 let took = start.elapsed();
@@ -180,10 +188,15 @@ impl Session {
         Ok(steps)
     }
 
+    /// `run` says which node it is at.
     fn execute(
         &mut self,
         inputs: &BTreeMap<String, Array>,
-        mut run: impl FnMut(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
+        mut run: impl FnMut(
+            &mut TypedSimpleState,
+            TVec<TValue>,
+            &Cell<usize>,
+        ) -> TractResult<TVec<TValue>>,
     ) -> Result<Vec<(String, Array)>> {
         let wanted = self.bind(inputs)?;
         // What plans failed for: not that, if the closest fails too.
@@ -196,20 +209,24 @@ impl Session {
             let given = given(&wanted, inputs);
             let given = given.map(|a| tensor::from_array(a).into_tvalue()).collect();
             let executor = self.executor.clone();
-            let values = guarded(|| {
-                multithread_tract_scope(executor, || run(&mut plan.state, given))
-                    .map_err(|e| failed("the model failed while it ran", &e))
-            });
-            match values {
-                Ok(values) => {
+            let at = Cell::new(0);
+            let run = || Ok(multithread_tract_scope(executor, || run(&mut plan.state, given, &at)));
+            let error = match guarded(run) {
+                Ok(Ok(values)) => {
                     self.plans.keep(plan);
                     return self.named(values);
                 }
-                // A plan that fails half way is not used again.
-                Err(e) => match self.plans.doubt(plan, &wanted) {
-                    Some(doubt) => doubts.push(doubt),
-                    None => break self.explained(e, &wanted),
-                },
+                Ok(Err(e)) => failed(&self.lowered, "failed while it ran", &e),
+                Err(e) => {
+                    let node = self.lowered.label(&plan.state.model().node(at.get()).name);
+                    let what = format!("{node} failed while it ran");
+                    Error::new(e.kind(), what, e.why(), e.hint())
+                }
+            };
+            // A plan that fails half way is not used again.
+            match self.plans.doubt(plan, &wanted) {
+                Some(doubt) => doubts.push(doubt),
+                None => break self.explained(error, &wanted),
             }
         };
         doubts.into_iter().for_each(|doubt| self.plans.trust(doubt));
@@ -221,8 +238,12 @@ impl Session {
         let named = self.outputs.iter().zip(values);
         named
             .map(|(output, value)| {
-                let array = tensor::to_array(value.into_tensor())
-                    .map_err(|e| failed(&format!("output `{}` can't be read", output.name), &e))?;
+                let array = tensor::to_array(value.into_tensor());
+                let array = array.map_err(|e| {
+                    let hint = "export the model with outputs of numbers";
+                    let what = format!("output `{}` can't be read", output.name);
+                    Error::new(ErrorKind::Unsupported, what, reason(&e), hint)
+                })?;
                 Ok((output.name.clone(), array))
             })
             .collect()

@@ -7,6 +7,7 @@
 use super::{
     OPERATORS,
     composite::Composite,
+    failure::reason,
     lower::{Lowered, Names, made_twice, opset_of},
     recipes,
 };
@@ -176,6 +177,11 @@ impl<'a> Walk<'a> {
         };
         let name = self.node_names.unique(node.label());
         let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
+        let made = op.nboutputs().unwrap_or_default();
+        if let Some(output) = outputs.get(made) {
+            let why = format!("its output `{output}` is not supported");
+            return Err(unsupported(node, why));
+        }
         let facts = outputs.iter().map(|_| InferenceFact::default()).collect();
         let id = self.model.add_node(&*name, op, facts).map_err(|e| refused(&name, &e))?;
         for (slot, output) in outputs.into_iter().enumerate() {
@@ -198,20 +204,13 @@ impl<'a> Walk<'a> {
         };
         let builder = self.context.framework.op_register.0.get(operator.name);
         let Some(builder) = builder.filter(|_| known) else { return Err(lacking(node)) };
-        let fail = |e: &dyn std::fmt::Display| {
-            Error::new(
-                ErrorKind::Unsupported,
-                format!("node {} can't be run", node.described()),
-                e.to_string(),
-                "run the model with ONNX Runtime, or export it without this use of the operator",
-            )
-        };
-        let node_proto = pb::NodeProto::decode(&*node.encode_to_vec()).map_err(|e| fail(&e))?;
+        let node_proto = pb::NodeProto::decode(&*node.encode_to_vec())
+            .map_err(|e| unsupported(node, e.to_string()))?;
         let context = ParsingContext {
             onnx_operator_set_version: opset_of(node).unwrap_or(self.lowered.opset),
             ..self.context.clone()
         };
-        builder(&context, &node_proto).map_err(|e| fail(&chain(&e)))
+        builder(&context, &node_proto).map_err(|e| unsupported(node, reason(&e)))
     }
 
     /// Both branches of an `If`, and what they read from outside.
@@ -276,6 +275,15 @@ fn branch(node: &NodeProto, condition: bool) -> Option<&GraphProto> {
     node.attribute(if condition { "then_branch" } else { "else_branch" })?.g.as_ref()
 }
 
+fn unsupported(node: &NodeProto, why: String) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("node {} can't be run", node.described()),
+        why,
+        "run the model with ONNX Runtime, or export it without this use of the operator",
+    )
+}
+
 fn lacking(node: &NodeProto) -> Error {
     Error::new(
         ErrorKind::Unsupported,
@@ -289,13 +297,7 @@ fn refused(what: &str, e: &TractError) -> Error {
     Error::new(
         ErrorKind::InvalidModel,
         format!("`{what}` can't be run"),
-        chain(e),
+        reason(e),
         "check the model with onnx.checker; if it is valid, report the model to bitonnx",
     )
-}
-
-/// An error of tract's with its causes, outermost first.
-pub(super) fn chain(e: &TractError) -> String {
-    let causes: Vec<String> = e.chain().map(ToString::to_string).collect();
-    causes.join(": ")
 }

@@ -344,7 +344,7 @@ fn bit_linear_refuses_what_it_is_not() {
              g (float[m, 4] x) => (float[m, 2] y) <{stored}> {{ {nodes} }}"
         );
         let mut session = session(parse_model(&text).unwrap());
-        session.run(&x()).unwrap_err().why().to_owned()
+        session.run(&x()).unwrap_err().to_string()
     };
     let node = "[proj] y = bitonnx.BitLinear <in_features = 4, eps = 0.00001> (x, codes, scale)";
     let scale = "float[1] scale = {0.5}";
@@ -658,6 +658,31 @@ fn a_plan_that_fails_without_values_gives_way_to_one_with_them() {
     assert_eq!(run(-1, 9, 2), (Some(vec![5.0]), 1));
     assert_eq!(run(-1, 9, 3), (Some(vec![6.0]), 1));
     assert_eq!(run(0, 3, 3), (Some(vec![3.0, 4.0, 5.0]), 2));
+}
+
+/// An error names the node as the file does, and gives the cause without what led to it.
+#[test]
+fn nodes_that_fail_are_named() {
+    let refused = |node: &str, n: usize| {
+        let text = format!(
+            r#"<ir_version: 8, opset_import: ["" : 17]>
+            g (float[n] x, int64[1] i) => (float[m] y) <float[3] c = {{1, 2, 3}}> {{ {node} }}"#
+        );
+        let i = Array::I64(ArrayD::from_elem(IxDyn(&[1]), 5));
+        let x = floats_array(&[n], &vec![1.0; n]);
+        let inputs = Arrays::from([("x".into(), x), ("i".into(), i)]);
+        let error = session(parse_model(&text).unwrap()).run(&inputs).unwrap_err();
+        (error.what().to_owned(), error.why().to_owned())
+    };
+    let (what, why) = refused("[dot] y = MatMul (x, c)", 2);
+    assert_eq!(what, "node `dot` (MatMul) can't be planned for these inputs");
+    assert!(why.contains('2') && why.contains('3') && !why.contains("Val"), "{why}");
+    let (what, why) = refused("y = Gather (c, i)", 2);
+    assert_eq!(what, "node `y` (Gather) failed while it ran");
+    assert!(why.contains("the len is 3 but the index is 5"), "{why}");
+    let (what, why) = refused("[pick] y, at = Identity (x)", 2);
+    assert_eq!(what, "node `pick` (Identity) can't be run");
+    assert_eq!(why, "its output `at` is not supported");
 }
 
 /// A cache that grows by what each run gives: in one session, and each time in a new one. One model's
