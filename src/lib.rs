@@ -31,6 +31,7 @@ pub mod graph;
 pub mod kernels;
 #[cfg(feature = "runtime")]
 pub mod npz;
+pub mod operator;
 pub mod pattern;
 pub mod proto;
 pub mod quant;

@@ -141,13 +141,9 @@ impl Residual {
 
 /// Takes a row of a ternary weight from a row of floats.
 fn subtract(values: &mut [f32], ternary: &Ternary, row: usize) {
-    let stride = ternary.k.div_ceil(4);
-    let codes = &ternary.codes[row * stride..][..stride];
-    let scale = ternary.scale[if ternary.scale.len() == 1 { 0 } else { row }];
-    for (four, code) in values.chunks_mut(4).zip(codes) {
-        for (slot, value) in four.iter_mut().enumerate() {
-            *value -= scale * (f32::from((code >> (2 * slot)) & 3) - 1.0);
-        }
+    let scale = ternary.scale.row(row);
+    for (value, code) in values.iter_mut().zip(ternary.codes.row(row)) {
+        *value -= scale * (f32::from(code) - 1.0);
     }
 }
 

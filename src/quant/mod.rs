@@ -3,17 +3,15 @@
 mod exact;
 mod low_rank;
 mod matrix;
-mod pack;
 mod ternary;
 
 pub use low_rank::{Correction, low_rank, untrained};
 pub use matrix::{Layout, Matrix, Storage};
-pub use pack::{pack, unpack};
 pub use ternary::{Ternary, ternarize};
 
 use std::fmt;
 
-/// Why an array can't be ternarised or unpacked.
+/// Why an array can't be ternarised.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
     /// The data are not as long as the shape asks for.
@@ -34,13 +32,6 @@ pub enum Error {
         /// What it is.
         value: f32,
     },
-    /// A code is 3, which stands for no weight.
-    Code {
-        /// Its output feature.
-        row: usize,
-        /// Its input feature, which may lie in the padding.
-        column: usize,
-    },
 }
 
 impl fmt::Display for Error {
@@ -54,12 +45,6 @@ impl fmt::Display for Error {
             }
             Error::NotFinite { row, column, value } => {
                 write!(f, "the weight at row {row}, column {column} is {value}")
-            }
-            Error::Code { row, column } => {
-                write!(
-                    f,
-                    "the code at row {row}, column {column} is 3; only 0, 1 and 2 are weights"
-                )
             }
         }
     }

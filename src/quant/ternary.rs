@@ -1,6 +1,7 @@
 //! The absmean quantiser.
 
 use super::{Error, Matrix, exact::Magnitudes, matrix::LANES};
+use crate::operator::{Codes, Scales};
 use rayon::prelude::*;
 use std::ops::{ControlFlow, Range};
 
@@ -10,17 +11,13 @@ const LEAST_SCALE: f32 = 1e-5;
 /// Weights that are encoded together.
 const STEP: usize = 64;
 
-/// A ternary weight of `n` outputs and `k` inputs: `scale · (code - 1)`.
+/// A ternary weight: `scale · (code - 1)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ternary {
-    /// Outputs.
-    pub n: usize,
-    /// Inputs.
-    pub k: usize,
-    /// `[n, ceil(k / 4)]`: code 0, 1 or 2, four to a byte, the first in the low bits; padding 1.
-    pub codes: Vec<u8>,
-    /// One scale, or one for each output where they differ.
-    pub scale: Vec<f32>,
+    /// The codes of `n` outputs and `k` inputs.
+    pub codes: Codes,
+    /// What they are multiplied by.
+    pub scale: Scales,
     /// How many weights are zero.
     pub zeros: u64,
     /// Whether the weight was ternary already and is kept as it was.
@@ -45,11 +42,7 @@ pub fn ternarize(weight: &Matrix, groups: &[Range<usize>]) -> Result<Ternary, Er
         None => mean_scales(weight, groups)?,
     };
     let (codes, zeros) = encode(weight, &scales);
-    let scale = match scales.first() {
-        Some(first) if scales.iter().all(|s| s == first) => vec![*first],
-        _ => scales,
-    };
-    Ok(Ternary { n: weight.n(), k: weight.k(), codes, scale, zeros, exact: is_exact })
+    Ok(Ternary { codes, scale: Scales::of_rows(scales), zeros, exact: is_exact })
 }
 
 fn check_groups(groups: &[Range<usize>], n: usize) -> Result<(), Error> {
@@ -140,10 +133,11 @@ fn add_magnitudes(weights: &[f32], sums: &mut [f64; LANES]) {
 }
 
 /// The codes, and how many are zero weights.
-fn encode(weight: &Matrix, scales: &[f32]) -> (Vec<u8>, u64) {
-    let row_bytes = weight.k().div_ceil(4);
-    let mut codes = vec![0; weight.n() * row_bytes];
+fn encode(weight: &Matrix, scales: &[f32]) -> (Codes, u64) {
+    let row_bytes = Codes::row_bytes(weight.k());
+    let mut codes = Codes::zeros(weight.n(), weight.k());
     let zeros = codes
+        .bytes_mut()
         .par_chunks_mut((weight.panel() * row_bytes).max(1))
         .zip(panels(weight))
         .map(|(codes, rows)| {
@@ -161,38 +155,20 @@ fn encode(weight: &Matrix, scales: &[f32]) -> (Vec<u8>, u64) {
 
 /// Packs the codes of a piece to the front of `packed`; gives how many are zero weights.
 fn encode_piece(weights: &[f32], factor: f32, packed: &mut [u8]) -> u64 {
-    let (whole, rest) = weights.as_chunks::<STEP>();
-    let (packed, packed_rest) = packed.split_at_mut(whole.len() * STEP / 4);
     let mut zeros = 0;
-    for (weights, packed) in whole.iter().zip(packed.as_chunks_mut().0) {
-        zeros += encode_step(weights, factor, packed);
-    }
-    if !rest.is_empty() {
+    for (weights, packed) in weights.chunks(STEP).zip(packed.chunks_mut(STEP / 4)) {
         let mut padded = [0.0; STEP];
-        padded[..rest.len()].copy_from_slice(rest);
-        let mut codes = [0; STEP / 4];
-        zeros += encode_step(&padded, factor, &mut codes) - (STEP - rest.len()) as u64;
-        let bytes = rest.len().div_ceil(4);
-        packed_rest[..bytes].copy_from_slice(&codes[..bytes]);
+        padded[..weights.len()].copy_from_slice(weights);
+        let codes = &padded.map(|weight| code(weight * factor))[..weights.len()];
+        Codes::pack(codes, packed);
+        zeros += u64::from(codes.iter().map(|code| u8::from(*code == 1)).sum::<u8>());
     }
     zeros
 }
 
-/// Packs [`STEP`] codes; gives how many are zero weights.
-fn encode_step(weights: &[f32; STEP], factor: f32, packed: &mut [u8; STEP / 4]) -> u64 {
-    let codes = weights.map(|weight| {
-        // Half to even rounds ±0.5 to zero.
-        let scaled = weight * factor;
-        1 + u8::from(scaled > 0.5) - u8::from(scaled < -0.5)
-    });
-    let mut zeros = 0;
-    for (packed, codes) in packed.iter_mut().zip(codes.as_chunks().0) {
-        let word = u32::from_le_bytes(*codes);
-        *packed = (word | word >> 6 | word >> 12 | word >> 18) as u8;
-        // A zero weight is the one code whose low bit is set.
-        zeros += word & 0x0101_0101;
-    }
-    zeros.to_le_bytes().map(u64::from).iter().sum()
+/// The code of a weight in units of its scale: half to even rounds ±0.5 to zero.
+fn code(scaled: f32) -> u8 {
+    1 + u8::from(scaled > 0.5) - u8::from(scaled < -0.5)
 }
 
 /// All rows, as many at a time as are visited together.

@@ -2,7 +2,6 @@
 
 use super::{
     draft::{Draft, Naming, Store},
-    function::DOMAIN,
     lrc::{self, Factors},
     names::Names,
     options::{Granularity, LowRank, LowRankInit, Options},
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::{
     graph::Patch,
+    operator::{self, BitLinear},
     proto::{AttributeProto, GraphProto, ModelProto, NodeProto, opset, tensor_proto::DataType},
     quant::{self, Matrix, Storage, Ternary},
 };
@@ -135,14 +135,14 @@ impl<'o> Converter<'o> {
             }
             _ => None,
         };
-        ternary.scale.iter_mut().for_each(|s| *s *= projection.factor);
+        ternary.scale = ternary.scale.times(projection.factor);
 
         let mut converted = Converted {
             patch: Patch { root: site.root, nodes: Vec::new() },
-            scale: ternary.scale.iter().sum::<f32>() / ternary.scale.len() as f32,
-            zeros: ternary.zeros as f64 / (ternary.n * ternary.k).max(1) as f64,
+            scale: ternary.scale.mean(),
+            zeros: ternary.zeros as f64 / (source.n * source.k).max(1) as f64,
             exact: ternary.exact,
-            bytes: (ternary.codes.len() + 4 * ternary.scale.len()) as u64,
+            bytes: (ternary.codes.bytes().len() + 4 * ternary.scale.values().len()) as u64,
             subln: self.subln(site, trained),
             lrc: None,
             parameters: Vec::new(),
@@ -189,11 +189,10 @@ impl<'o> Converter<'o> {
         if let Some(stored) = known.iter().find(|s| s.weight == weight) {
             return (stored.codes.clone(), stored.scale.clone());
         }
-        let dims = [weight.n, weight.k.div_ceil(4)];
-        let codes =
-            self.store.tensor([source, "codes"], DataType::Uint8, &dims, weight.codes.clone());
-        let dims = [weight.scale.len()];
-        let scale = self.store.floats([source, "scale"], DataType::Float, &dims, &weight.scale);
+        let (dims, bytes) = (weight.codes.dims(), weight.codes.bytes().to_vec());
+        let codes = self.store.tensor([source, "codes"], DataType::Uint8, &dims, bytes);
+        let scales = weight.scale.values();
+        let scale = self.store.floats([source, "scale"], DataType::Float, &[scales.len()], scales);
         known.push(Stored { weight, codes: codes.clone(), scale: scale.clone() });
         (codes, scale)
     }
@@ -282,7 +281,7 @@ impl Emission<'_> {
             }
             let own = &values[&template.output[0]];
             let mut draft = Draft::new(store, site, source, own);
-            if template.domain() == DOMAIN {
+            if template.domain() == operator::DOMAIN {
                 self.projection(&mut draft, own);
             } else {
                 let mut node = template.clone();
@@ -311,12 +310,12 @@ impl Emission<'_> {
             Form::Inference { codes, scale } => {
                 let wide = if back { cast(draft, &x, DataType::Float) } else { x.clone() };
                 let made = if back { draft.fresh("product") } else { product.clone() };
-                let text = format!(
-                    "y = {DOMAIN}.BitLinear <in_features: int = {}, eps: float = {:e}> (x, codes, scale)",
-                    self.projection.weight.k, self.projection.eps
-                );
-                let bound = [("x", &*wide), ("codes", codes), ("scale", scale), ("y", &made)];
-                draft.add(&text, &bound, Naming::Labels);
+                let bit_linear =
+                    BitLinear { in_features: self.projection.weight.k, eps: self.projection.eps };
+                let node = bit_linear.node(["x", "codes", "scale"], "y");
+                let bound = [("x", &wide), ("codes", codes), ("scale", scale), ("y", &made)];
+                let bound = bound.map(|(name, value)| (name.to_owned(), value.clone()));
+                draft.add_nodes(vec![node], bound.into(), Naming::Labels);
                 if back {
                     let text = format!("narrow = Cast <to = {}> (product)", to as i32);
                     let bound = [("product", &*made), ("narrow", &product)];

@@ -6,7 +6,8 @@
 use super::{names::Names, survey::Site};
 use crate::{
     graph::NodeId,
-    proto::{NodeProto, StringStringEntryProto, TensorProto, tensor_proto::DataType},
+    operator::{self, metadata},
+    proto::{NodeProto, TensorProto, tensor_proto::DataType},
     text,
 };
 use std::collections::HashMap;
@@ -37,7 +38,7 @@ enum Constant {
 
 /// The name in texts, the role in the initializer's name, the value.
 const CONSTANTS: [(&str, &str, Constant); 12] = [
-    ("EPS", "eps", Constant::Scalar(1e-5)),
+    ("EPS", "eps", Constant::Scalar(operator::EPS)),
     ("NORM_EPS", "norm_eps", Constant::Scalar(1e-6)),
     ("HIGH", "127", Constant::Scalar(127.0)),
     ("LOW", "minus_128", Constant::Scalar(-128.0)),
@@ -248,16 +249,11 @@ impl<'d> Draft<'d> {
         node.doc_string = self.source.doc_string.clone();
         node.metadata_props = self.source.metadata_props.clone();
         if self.store.provenance {
-            node.metadata_props.retain(|p| !p.key().starts_with("bitonnx."));
-            node.metadata_props.push(entry("bitonnx.rule", self.site.rule.name()));
-            node.metadata_props.push(entry("bitonnx.source", &self.site.name));
+            let rule = (metadata::RULE, self.site.rule.name().to_owned());
+            let source = (metadata::SOURCE, self.site.name.clone());
+            metadata::replace(&mut node.metadata_props, [rule, source]);
         }
     }
-}
-
-/// A metadata entry.
-pub(super) fn entry(key: &str, value: &str) -> StringStringEntryProto {
-    StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) }
 }
 
 /// A reduction along one axis, in the form that the opset has: the axis is an attribute before 18.

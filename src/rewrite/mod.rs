@@ -7,7 +7,6 @@
 mod convert;
 mod draft;
 mod explain;
-mod function;
 mod lrc;
 mod names;
 mod options;
@@ -22,7 +21,6 @@ mod survey;
 mod weight;
 
 pub use explain::{Explanation, Outcome, RuleText, explain};
-pub use function::{BIT_LINEAR, DOMAIN, DOMAIN_VERSION, bit_linear};
 pub use options::{Filter, Granularity, LowRank, LowRankInit, Options, Placement, Rank};
 pub use parameters::{Manifest, ManifestEntry, Preset, Trainable, can_train};
 pub use rule::{Effect, Match, NoMatch, Projection, Reject, Rule, RuleBuilder};
@@ -31,11 +29,11 @@ pub use weight::Weight;
 use crate::{
     error::{Error, ErrorKind, Result},
     graph::{self, Constants, Patch, View},
-    proto::{self, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, opset},
+    operator::{self, BitLinear, metadata},
+    proto::{self, GraphProto, ModelProto, StringStringEntryProto, opset},
     report::{Action, Entry, Report},
 };
 use convert::{Converted, Converter, Parameter};
-use draft::entry as metadata;
 use parameters::Parameters;
 use policy::{Decision, decide};
 use std::{borrow::Cow, collections::HashSet};
@@ -75,7 +73,8 @@ pub fn rewrite(
 
 /// The metadata that tell a rewritten model's source: a digest of it.
 pub fn seal(source: &ModelProto) -> Vec<StringStringEntryProto> {
-    vec![metadata("bitonnx.source", &format!("blake3:{}", proto::digest(source).to_hex()))]
+    let digest = proto::digest(source).to_hex();
+    vec![metadata::entry(metadata::SOURCE, format!("blake3:{digest}"))]
 }
 
 /// [`rewrite`] without the [`seal`], which takes as long for gigabytes as all the rest and can be made
@@ -224,7 +223,7 @@ fn check_options(
         .filter_map(|(site, _)| Some((site, site.found.as_ref().ok()?)))
         .peekable();
     if wanted.peek().is_some() {
-        bit_linear(opset(model))?;
+        BitLinear::definition(opset(model))?;
     }
     let Some(lrc) = &options.lrc else { return Ok(()) };
     let corrected = wanted.filter(|(site, _)| site.rule.effect() != Effect::Exact);
@@ -388,15 +387,14 @@ fn finish(
             Some(parameters::finish(&mut model, parameters, names, options, trainable)?)
         }
         None => {
-            import_operators(&mut model)?;
+            operator::define(&mut model)?;
+            raise_ir_version(&mut model, FUNCTIONS_SINCE);
             None
         }
     };
-    model.metadata_props.retain(|p| !p.key().starts_with("bitonnx."));
-    model.metadata_props.extend([
-        metadata("bitonnx.version", env!("CARGO_PKG_VERSION")),
-        metadata("bitonnx.options", &made_with.to_string()),
-    ]);
+    let version = (metadata::VERSION, env!("CARGO_PKG_VERSION").to_owned());
+    let options = (metadata::OPTIONS, made_with.to_string());
+    metadata::replace(&mut model.metadata_props, [version, options]);
     graph::check(&model).map_err(|why| {
         Error::new(
             ErrorKind::Bug,
@@ -406,22 +404,6 @@ fn finish(
         )
     })?;
     Ok((model, manifest))
-}
-
-/// Our operators' definitions, and the domain that they are of.
-fn import_operators(model: &mut ModelProto) -> Result<()> {
-    let ours = |domain: &str| domain == DOMAIN;
-    if !model.functions.iter().any(|f| ours(f.domain()) && f.name() == BIT_LINEAR) {
-        model.functions.push(bit_linear(opset(model))?);
-    }
-    if !model.opset_import.iter().any(|o| ours(o.domain())) {
-        model.opset_import.push(OperatorSetIdProto {
-            domain: Some(DOMAIN.into()),
-            version: Some(DOMAIN_VERSION),
-        });
-    }
-    raise_ir_version(model, FUNCTIONS_SINCE);
-    Ok(())
 }
 
 /// Before IR version 4 every initializer had to be listed as an input; from then on an input that has one

@@ -1,11 +1,9 @@
 //! A rule: what to find, what to put there, and the arithmetic between.
 
-use super::{
-    function::{BIT_LINEAR, DOMAIN},
-    weight::Weight,
-};
+use super::weight::Weight;
 use crate::{
     graph::{Constants, NodeId, View},
+    operator::{self, BitLinear, DOMAIN},
     pattern::{Bindings, Miss, Pattern, REST},
     proto::{AttributeProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
     quant::Layout,
@@ -295,17 +293,18 @@ fn check_template(pattern: &Pattern, template: &[NodeProto]) -> Result<(), Strin
 
 /// There is one BitLinear, which reads what the conversion gives it and has no attributes.
 fn check_product(template: &[NodeProto]) -> Result<(), String> {
+    let name = BitLinear::NAME;
     let ours: Vec<&NodeProto> = template.iter().filter(|n| n.domain() == DOMAIN).collect();
     match ours[..] {
-        [node] if node.op_type() == BIT_LINEAR => match (&node.input[..], &node.attribute[..]) {
+        [node] if node.op_type() == name => match (&node.input[..], &node.attribute[..]) {
             ([_, codes, scale], []) if [codes, scale] == WEIGHT => Ok(()),
-            (_, []) => Err(format!("its {BIT_LINEAR} does not read (…, codes, scale)")),
+            (_, []) => Err(format!("its {name} does not read (…, codes, scale)")),
             (_, [first, ..]) => Err(format!(
-                "its {BIT_LINEAR} has the attribute `{}`; the conversion writes them",
+                "its {name} has the attribute `{}`; the conversion writes them",
                 first.name()
             )),
         },
-        _ => Err(format!("it emits {} nodes of {DOMAIN}, not one {BIT_LINEAR}", ours.len())),
+        _ => Err(format!("it emits {} nodes of {DOMAIN}, not one {name}", ours.len())),
     }
 }
 
@@ -408,7 +407,7 @@ impl<'m> Match<'_, 'm> {
             weight,
             bias: None,
             factor: 1.0,
-            eps: DEFAULT_EPS,
+            eps: operator::EPS,
             casts: false,
             part_sizes: Vec::new(),
         }
@@ -418,6 +417,3 @@ impl<'m> Match<'_, 'm> {
         panic!("rule {} asks for `{name}`, which its pattern does not bind", self.rule.name)
     }
 }
-
-/// SPEC's least activation scale.
-pub const DEFAULT_EPS: f32 = 1e-5;

@@ -11,6 +11,7 @@ use super::{options::Options, parameters::PARAMETER, qat};
 use crate::{
     error::{Error, ErrorKind, Result},
     graph::{self, Before, Constants, View},
+    operator::metadata,
     pattern::Pattern,
     proto::{self, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto},
 };
@@ -43,8 +44,8 @@ fn has_blend(view: &View) -> bool {
 
 /// The options that a QAT file was made with, as its inference model has them, and filters given now.
 pub(super) fn made_with(model: &ModelProto, now: &Options) -> Option<serde_json::Value> {
-    let entry = model.metadata_props.iter().find(|p| p.key() == "bitonnx.options")?;
-    let mut options: serde_json::Value = serde_json::from_str(entry.value()).ok()?;
+    let entry = metadata::get(&model.metadata_props, metadata::OPTIONS)?;
+    let mut options: serde_json::Value = serde_json::from_str(entry).ok()?;
     options.as_object_mut()?.remove("qat");
     if let (Some(filters), serde_json::Value::Array(more)) =
         (options["filters"].as_array_mut(), now.to_json()["filters"].take())

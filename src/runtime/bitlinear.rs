@@ -11,44 +11,35 @@ use super::{
     norm::{self, Norm},
     packed, threads,
 };
-use crate::kernels::{self, Activations, Element, Kernel, Product, Weights};
+use crate::{
+    kernels::{self, Activations, Element, Kernel, Product, Weights},
+    operator::{self, Codes},
+    proto,
+};
 use half::f16;
+use prost::Message as _;
 use std::fmt;
 use tract_core::ops::{binary::TypedBinOp, math};
 use tract_hir::internal::*;
 use tract_onnx::{model::ParsingContext, pb::NodeProto};
-
-/// The operator's name in ONNX.
-pub(super) const NAME: &str = "BitLinear";
 
 /// Reads a node, for tract's registry of ONNX operators.
 pub(super) fn build(
     _: &ParsingContext,
     node: &NodeProto,
 ) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    ensure!(
-        node.domain == super::DOMAIN,
-        "BitLinear is of domain `{}`, not `{}`",
-        super::DOMAIN,
-        node.domain
-    );
-    let k: usize = node.get_attr("in_features")?;
-    let eps: f32 = node.get_attr_opt("eps")?.unwrap_or(1e-5);
-    ensure!(k > 0, "BitLinear: in_features is 0");
-    ensure!(eps > 0.0 && eps.is_finite(), "BitLinear: eps is {eps}");
-    Ok((expand(Declared { k, eps }), vec![]))
+    let node = proto::NodeProto::decode(&*node.encode_to_vec())?;
+    let schema = operator::BitLinear::read(&node).map_err(|why| format_err!("{why}"))?;
+    Ok((expand(Declared(schema)), vec![]))
 }
 
 /// The node, before types and shapes are known: X `[..., k]`, codes `[n, ceil(k/4)]`, scale `[1]` or `[n]`.
 #[derive(Debug, Clone)]
-struct Declared {
-    k: usize,
-    eps: f32,
-}
+struct Declared(operator::BitLinear);
 
 impl Expansion for Declared {
     fn name(&self) -> StaticName {
-        NAME.into()
+        operator::BitLinear::NAME.into()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -57,14 +48,12 @@ impl Expansion for Declared {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, 3)?;
-        check_output_arity(outputs, 1)?;
-        let [x, codes, scale] = [&inputs[0], &inputs[1], &inputs[2]];
-        let y = &outputs[0];
+        let [x, codes, scale] = inputs else { bail!("BitLinear takes three inputs") };
+        let (y, k) = (&outputs[0], self.0.in_features);
         s.equals(&x.datum_type, &y.datum_type)?;
         s.equals(&codes.datum_type, u8::datum_type())?;
         s.equals(&codes.rank, 2)?;
-        s.equals(&codes.shape[1], self.k.div_ceil(4).to_dim())?;
+        s.equals(&codes.shape[1], Codes::row_bytes(k).to_dim())?;
         s.equals(&scale.datum_type, f32::datum_type())?;
         s.equals(&scale.rank, 1)?;
         s.equals(&x.rank, &y.rank)?;
@@ -75,7 +64,7 @@ impl Expansion for Declared {
             for axis in 0..last {
                 s.equals(&x.shape[axis], &y.shape[axis])?;
             }
-            s.equals(&x.shape[last], self.k.to_dim())?;
+            s.equals(&x.shape[last], k.to_dim())?;
             s.equals(&y.shape[last], &codes.shape[0])
         })
     }
@@ -93,14 +82,10 @@ impl Expansion for Declared {
             })
         };
         let (codes, scale) = (constant(1, "codes")?, constant(2, "scale")?);
-        ensure!(codes.rank() == 2, "BitLinear `{prefix}`: codes have shape {:?}", codes.shape());
-        let n = codes.shape()[0];
-        ensure!(
-            scale.len() == 1 || scale.len() == n,
-            "BitLinear `{prefix}`: {} scales for {n} outputs",
-            scale.len()
-        );
-        let terms = Terms { n, k: self.k, eps: self.eps.to_bits(), scale, norm: None, bias: None };
+        let operator::BitLinear { in_features: k, eps } = self.0;
+        let n = (self.0.outputs(codes.shape(), scale.shape()))
+            .map_err(|why| format_err!("BitLinear `{prefix}`: {why}"))?;
+        let terms = Terms { n, k, eps: eps.to_bits(), scale, norm: None, bias: None };
         let op = BitLinear { terms, codes };
         model.wire_node(prefix, op, &inputs[..1])
     }
@@ -152,14 +137,14 @@ impl Terms {
         let rows: TDim = inputs[0].shape.iter().rev().skip(1).product();
         tvec!(
             (Cost::FMA(i8::datum_type()), rows * self.n * self.k),
-            (Cost::Params(u8::datum_type()), (self.n * self.k.div_ceil(4)).to_dim())
+            (Cost::Params(u8::datum_type()), (self.n * Codes::row_bytes(self.k)).to_dim())
         )
     }
 }
 
 impl Op for BitLinear {
     fn name(&self) -> StaticName {
-        NAME.into()
+        operator::BitLinear::NAME.into()
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
@@ -351,7 +336,7 @@ impl Eq for Packed {}
 
 impl Op for Packed {
     fn name(&self) -> StaticName {
-        NAME.into()
+        operator::BitLinear::NAME.into()
     }
 
     fn info(&self) -> TractResult<Vec<String>> {

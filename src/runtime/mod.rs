@@ -28,11 +28,9 @@ pub use session::{Dim, Options, Session, Step, Value};
 /// The release of tract that models run with; tract promises no other the same types.
 pub use tract_onnx as tract;
 
+use crate::operator::BitLinear;
 use std::sync::LazyLock;
 use tract_onnx::Onnx;
-
-/// The domain of our operators.
-pub(crate) const DOMAIN: &str = "bitonnx";
 
 /// Adds our operators to a loader of tract's.
 ///
@@ -42,12 +40,7 @@ pub(crate) const DOMAIN: &str = "bitonnx";
 /// // From here on as with any model: onnx.model_for_path("model.bit.onnx")?.into_optimized()? …
 /// ```
 pub fn register(onnx: &mut Onnx) {
-    onnx.op_register.insert(bitlinear::NAME, bitlinear::build);
-}
-
-/// Whether an operator is one that [`register`] adds.
-fn is_ours(domain: &str, name: &str) -> bool {
-    domain == DOMAIN && name == bitlinear::NAME
+    onnx.op_register.insert(BitLinear::NAME, bitlinear::build);
 }
 
 /// tract's operators, some of them mended, and ours.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    operator::DOMAIN,
     proto::{GraphProto, NodeProto},
 };
 use prost::Message as _;
@@ -198,7 +199,7 @@ impl<'a> Walk<'a> {
     fn build(&self, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
         let operator = node.operator();
         let known = match operator.domain {
-            "" | "ai.onnx.ml" | super::DOMAIN => true,
+            "" | "ai.onnx.ml" | DOMAIN => true,
             "com.microsoft" => CONTRIB.contains(&operator.name),
             _ => false,
         };

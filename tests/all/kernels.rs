@@ -2,7 +2,7 @@
 
 use bitonnx::{
     kernels::{Activations, Element, Error, Kernel, Norm, Product, Weights},
-    quant::pack,
+    operator::Codes,
 };
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -29,7 +29,12 @@ fn floats(count: usize, seed: u64) -> Vec<f32> {
 }
 
 fn weights(t: &[i8], n: usize, k: usize) -> Weights {
-    Weights::pack(&pack(t, n, k), n, k).unwrap()
+    let mut codes = Codes::zeros(n, k);
+    for (t, row) in t.chunks(k).zip(codes.bytes_mut().chunks_mut(Codes::row_bytes(k))) {
+        let t: Vec<u8> = t.iter().map(|t| (t + 1) as u8).collect();
+        Codes::pack(&t, row);
+    }
+    Weights::pack(codes.bytes(), n, k).unwrap()
 }
 
 fn quantized<T: Element>(kernel: Kernel, x: &[T], k: usize) -> Activations {

@@ -1,8 +1,9 @@
 //! Corrections against singular values that are known beforehand, in f64.
 #![allow(clippy::single_range_in_vec_init, reason = "groups are lists of ranges")]
 
-use bitonnx::quant::{
-    Correction, Error, Layout, Matrix, Storage, Ternary, low_rank, ternarize, untrained,
+use bitonnx::{
+    operator::{Codes, Scales},
+    quant::{Correction, Error, Layout, Matrix, Storage, Ternary, low_rank, ternarize, untrained},
 };
 
 /// Deterministic numbers around zero.
@@ -45,8 +46,8 @@ fn bytes(numbers: &[f32]) -> Vec<u8> {
 
 /// A ternary weight of zeros: what it leaves is the weight itself.
 fn nothing(n: usize, k: usize) -> Ternary {
-    let codes = vec![0b01_01_01_01; n * k.div_ceil(4)];
-    Ternary { n, k, codes, scale: vec![1.0], zeros: (n * k) as u64, exact: false }
+    let (codes, scale) = (Codes::zeros(n, k), Scales::of_rows(vec![1.0; n]));
+    Ternary { codes, scale, zeros: (n * k) as u64, exact: false }
 }
 
 fn corrected(data: &[f32], (n, k): (usize, usize), ternary: &Ternary, rank: usize) -> Correction {
@@ -106,10 +107,10 @@ fn what_ternarising_takes_is_what_is_approximated() {
     for groups in [vec![0..n], channels] {
         let ternary = ternarize(&weight, &groups).unwrap();
         let correction = low_rank(&weight, &ternary, n.min(k)).unwrap();
-        let scale = |row: usize| ternary.scale[row % ternary.scale.len()];
+        let scale = |row: usize| ternary.scale.row(row);
         for row in 0..n {
             for column in 0..k {
-                let byte = ternary.codes[row * k.div_ceil(4) + column / 4];
+                let byte = ternary.codes.bytes()[row * k.div_ceil(4) + column / 4];
                 let code = f32::from((byte >> (2 * (column % 4))) & 3) - 1.0;
                 let pairs = correction.u[row * n..][..n].iter().zip(&correction.v[column * n..]);
                 let made: f32 = pairs.map(|(u, v)| u * v).sum::<f32>() + code * scale(row);

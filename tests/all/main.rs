@@ -26,6 +26,7 @@ mod kernels;
 mod low_rank;
 #[cfg(feature = "runtime")]
 mod npz;
+mod operator;
 mod quant;
 mod roles;
 mod rules;

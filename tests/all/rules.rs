@@ -84,9 +84,9 @@ fn changes(before: &ModelProto, after: &ModelProto) -> String {
 #[test]
 fn definition_of_bit_linear() {
     for opset in [11, 14, 17, 23] {
-        let function = bitonnx::rewrite::bit_linear(opset).unwrap();
+        let function = bitonnx::operator::BitLinear::definition(opset).unwrap();
         let text = text::print::function(&function, text::Style::SHORT);
         assert_snapshot!(format!("definition@opset{opset}"), text);
     }
-    assert!(bitonnx::rewrite::bit_linear(10).is_err());
+    assert!(bitonnx::operator::BitLinear::definition(10).is_err());
 }

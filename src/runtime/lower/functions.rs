@@ -6,6 +6,7 @@
 use super::names::{self, Names};
 use crate::{
     error::{Error, ErrorKind, Result},
+    operator::is_ours,
     proto::{self, AttributeProto, FunctionProto, ModelProto, NodeProto, Operator, standard_opset},
 };
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ const MOST_NODES: usize = 1 << 20;
 /// Replaces every call of a function of the model, but for those that have kernels here.
 pub(super) fn inline(model: &mut ModelProto) -> Result<()> {
     let mut functions = std::mem::take(&mut model.functions);
-    functions.retain(|f| !crate::runtime::is_ours(f.domain(), f.name()));
+    functions.retain(|f| !is_ours(f.identity().0));
     let opset = proto::opset(model);
     let Some(graph) = model.graph.as_mut().filter(|_| !functions.is_empty()) else { return Ok(()) };
     let mut inlining = Inlining {

@@ -1,6 +1,9 @@
 //! Value names: unique across graphs.
 
-use crate::proto::{GraphProto, NodeProto, StringStringEntryProto};
+use crate::{
+    operator::metadata,
+    proto::{GraphProto, NodeProto},
+};
 use std::collections::{HashMap, HashSet};
 
 /// Metadata that says which standard opset a node is of, where the model imports another.
@@ -8,13 +11,12 @@ const OPSET: &str = "bitonnx.opset";
 
 /// The opset that the node is of; `None` when it is the model's.
 pub(in crate::runtime) fn opset_of(node: &NodeProto) -> Option<i64> {
-    node.metadata_props.iter().find(|p| p.key() == OPSET)?.value().parse().ok()
+    metadata::get(&node.metadata_props, OPSET)?.parse().ok()
 }
 
 /// Says which opset the node, and each node in graphs nested in it, is of.
 pub(super) fn set_opset(node: &mut NodeProto, opset: i64) {
-    node.metadata_props
-        .push(StringStringEntryProto { key: Some(OPSET.into()), value: Some(opset.to_string()) });
+    node.metadata_props.push(metadata::entry(OPSET, opset.to_string()));
     for graph in node.graphs_mut() {
         graph.node.iter_mut().for_each(|n| set_opset(n, opset));
     }
