@@ -451,6 +451,42 @@ fn sizes_are_checked_wherever_data_are_stored() {
     }
 }
 
+/// A small model, cut at every byte, and with every byte changed: what is left is read or refused, and what
+/// is read can be printed.
+#[test]
+fn a_damaged_file_is_a_model_or_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("weights.bin"), [7; 64]).unwrap();
+    let entries = [("location", "weights.bin"), ("offset", "8"), ("length", "8")];
+    let path = folder.path().join("model.onnx");
+    let (mut read, mut refused) = (0, 0);
+    for (_, model) in models_with(&external_tensor(&entries)).into_iter().step_by(4) {
+        let bytes = model.encode_to_vec();
+        let cut = (0..bytes.len()).map(|end| bytes[..end].to_vec());
+        let changed = (0..bytes.len()).flat_map(|at| {
+            [0xff, bytes[at] ^ 1, bytes[at] ^ 8].map(|byte| {
+                let mut bytes = bytes.clone();
+                bytes[at] = byte;
+                bytes
+            })
+        });
+        for damaged in cut.chain(changed) {
+            fs::write(&path, damaged).unwrap();
+            match proto::load(&path) {
+                Ok(model) => {
+                    read += 1;
+                    bitonnx::text::print::model(&model, bitonnx::text::Style::SHORT);
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(!error.what().is_empty() && !error.why().is_empty(), "{error}");
+                }
+            }
+        }
+    }
+    assert!(read > 0 && refused > 0, "{read} read, {refused} refused");
+}
+
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
     oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 548105171\n";
 
