@@ -4,8 +4,8 @@
 //! the matched node makes, as the same of its outputs; any other name is a variable. A variable in
 //! **upper case** matches constants only, which is what tells a bias `Add` from a residual one. An
 //! attribute given as a reference (`transB: int = @transB`) is captured; given as a value it must have
-//! that value, where an absent one counts as ONNX's default. A last input named `rest` stands for any
-//! number of inputs, none included.
+//! that value, where an absent one counts as ONNX's default. An input whose name ends in `?` may be left
+//! out, which binds nothing. A last input named `rest` stands for any number of inputs, none included.
 //!
 //! The operands of an operator that commutes match in either order, and so do those of the nodes
 //! before it: every order is tried before a pattern is given up.
@@ -124,6 +124,9 @@ impl Pattern {
             let before_last = node.input.iter().rev().skip(1);
             if node.output.iter().chain(before_last).any(|name| name == REST) {
                 return Err(format!("`{REST}` may only be a node's last input"));
+            }
+            if let Some(name) = node.output.iter().find(|name| is_optional(name)) {
+                return Err(format!("`{name}` is made, so that it is never missing"));
             }
             let later = |i: &&String| self.producers.get(*i).is_some_and(|(by, _)| *by >= index);
             if let Some(name) = node.input.iter().find(later) {
@@ -292,7 +295,7 @@ impl<'a> Search<'a, '_> {
 
     fn value(&mut self, name: &'a str, value: &'a str) -> Result<Next<'a>, String> {
         match (name, value) {
-            ("", "") => return Ok(Next::none()),
+            (_, "") if name.is_empty() || is_optional(name) => return Ok(Next::none()),
             ("", _) => return Err(format!("`{value}` is given where the pattern has no input")),
             (_, "") => return Err(format!("its input `{name}` is left out")),
             _ => {}
@@ -342,19 +345,25 @@ fn counted_inputs<'a>(
         Some((last, wanted)) if last == REST => (wanted, true),
         _ => (&want.input[..], false),
     };
+    let needed = wanted.iter().rposition(|name| !is_optional(name)).map_or(0, |last| last + 1);
     match given.iter().skip(wanted.len()).find(|i| !i.is_empty()) {
         Some(more) if !open => Err(format!(
             "node `{}` reads `{more}` as well, which the pattern does not",
             node.label()
         )),
-        _ if given.len() < wanted.len() => {
-            Err(format!("node `{}` has {} inputs, not {}", node.label(), given.len(), wanted.len()))
+        _ if given.len() < needed => {
+            Err(format!("node `{}` has {} inputs, not {needed}", node.label(), given.len()))
         }
         _ => {
-            let pairs = wanted.iter().zip(given);
-            Ok(pairs.map(|(name, value)| (name.as_str(), value.as_str())).collect())
+            let value = |index: usize| given.get(index).map_or("", String::as_str);
+            Ok(wanted.iter().enumerate().map(|(i, name)| (name.as_str(), value(i))).collect())
         }
     }
+}
+
+/// Whether what a name stands for may be missing.
+pub fn is_optional(name: &str) -> bool {
+    name.ends_with('?')
 }
 
 /// Upper case in a pattern: the variable matches constants only.

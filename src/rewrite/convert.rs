@@ -6,15 +6,19 @@ use super::{
     names::Names,
     options::{Granularity, LowRank, LowRankInit, Options},
     qat::{self, Groups},
-    rule::{Effect, PART_SIZES, Projection},
+    rule::{Effect, Projection},
     subln,
     survey::Site,
+    template::{INPUT, PART_SIZES},
     weight::Weight,
 };
 use crate::{
     graph::Patch,
     operator::{self, BitLinear},
-    proto::{AttributeProto, GraphProto, ModelProto, NodeProto, opset, tensor_proto::DataType},
+    proto::{
+        AttributeProto, GraphProto, ModelProto, NodeProto, attribute_proto::AttributeType, opset,
+        tensor_proto::DataType,
+    },
     quant::{self, Matrix, Storage, Ternary},
 };
 use bytes::Bytes;
@@ -273,8 +277,13 @@ impl Emission<'_> {
         let base = graph.node[site.root].output.first().map_or("", String::as_str);
         let mut values: HashMap<String, String> =
             site.bound.values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        values.insert(INPUT.into(), self.projection.input.clone());
+        let mut attributes = site.bound.attributes.clone();
+        let parts = rows_of_parts(&site.part_sizes, self.projection.weight.n);
+        let parts = parts.into_iter().map(|rows| rows.len() as i64).collect();
+        attributes.insert(PART_SIZES.into(), ints(parts));
         let mut nodes = Vec::new();
-        for template in &site.rule.template {
+        for template in site.rule.template.filled(&values, &attributes) {
             for output in &template.output {
                 let fresh = || store.names.fresh(base, output);
                 values.entry(output.clone()).or_insert_with(fresh);
@@ -282,20 +291,18 @@ impl Emission<'_> {
             let own = &values[&template.output[0]];
             let mut draft = Draft::new(store, site, source, own);
             if template.domain() == operator::DOMAIN {
-                self.projection(&mut draft, own);
+                self.projection(&mut draft, &values[&template.input[0]], own);
             } else {
-                let mut node = template.clone();
-                node.attribute = resolve(node.attribute, site, self.projection.weight.n);
-                draft.add_nodes(vec![node], values.clone(), Naming::Labels);
+                draft.add_nodes(vec![template], values.clone(), Naming::Labels);
             }
             nodes.append(&mut draft.nodes);
         }
         nodes
     }
 
-    /// Norm, product and correction: from the projection's input to `y`.
-    fn projection(&mut self, draft: &mut Draft, y: &str) {
-        let mut x = self.projection.input.clone();
+    /// Norm, product and correction: from `x` to `y`.
+    fn projection(&mut self, draft: &mut Draft, x: &str, y: &str) {
+        let mut x = x.to_owned();
         let to = self.data_type;
         // Before opset 15 the definition can't cast back to its input's type.
         let back = draft.store.opset < 15 && to != DataType::Float;
@@ -410,23 +417,6 @@ fn rows_of_parts(sizes: &[usize], n: usize) -> Vec<Range<usize>> {
     sizes.iter().map(rows).collect()
 }
 
-/// A template's attributes with captured ones in place of their references. What the source leaves
-/// out is left out again.
-fn resolve(attributes: Vec<AttributeProto>, site: &Site, n: usize) -> Vec<AttributeProto> {
-    let resolved = attributes.into_iter().filter_map(|attribute| match attribute.ref_attr_name() {
-        "" => Some(attribute),
-        PART_SIZES => {
-            let sizes = rows_of_parts(&site.part_sizes, n)
-                .into_iter()
-                .map(|rows| rows.len() as i64)
-                .collect();
-            let parts = AttributeProto { ref_attr_name: None, ints: sizes, ..attribute };
-            Some(parts)
-        }
-        captured => {
-            let found = site.bound.attributes.get(captured)?.clone();
-            Some(AttributeProto { name: attribute.name, ..found })
-        }
-    });
-    resolved.collect()
+fn ints(ints: Vec<i64>) -> AttributeProto {
+    AttributeProto { r#type: Some(AttributeType::Ints as i32), ints, ..AttributeProto::default() }
 }

@@ -185,7 +185,7 @@ impl RuleText {
         RuleText {
             name: rule.name().to_owned(),
             find: text(rule.pattern.nodes()),
-            emit: text(&rule.template),
+            emit: text(&rule.template.nodes),
         }
     }
 }

@@ -18,6 +18,7 @@ mod rule;
 mod settle;
 mod subln;
 mod survey;
+mod template;
 mod weight;
 
 pub use explain::{Explanation, Outcome, RuleText, explain};

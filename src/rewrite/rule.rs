@@ -1,16 +1,17 @@
 //! A rule: what to find, what to put there, and the arithmetic between.
 
-use super::weight::Weight;
+use super::{
+    template::{INPUT, Template},
+    weight::Weight,
+};
 use crate::{
     graph::{Constants, NodeId, View},
-    operator::{self, BitLinear, DOMAIN},
-    pattern::{Bindings, Miss, Pattern, REST},
-    proto::{AttributeProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
+    operator,
+    pattern::{Bindings, Miss, Pattern},
+    proto::{AttributeProto, tensor_proto::DataType},
     quant::Layout,
     text,
 };
-use std::collections::HashSet;
-
 /// What a rule promises, and so what its test must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -29,7 +30,7 @@ pub struct Rule {
     pub(super) effect: Effect,
     pub(super) since: i64,
     pub(super) pattern: Pattern,
-    pub(super) template: Vec<NodeProto>,
+    pub(super) template: Template,
     action: Action,
 }
 
@@ -106,7 +107,7 @@ pub enum NoMatch {
 impl Rule {
     /// A rule without its pictures yet.
     pub fn named(name: &'static str, effect: Effect) -> RuleBuilder {
-        RuleBuilder { name, effect, since: 0, pattern: None, template: Vec::new() }
+        RuleBuilder { name, effect, since: 0, pattern: None, template: Template::default() }
     }
 
     /// A rule for nodes that stay as they are. `why` says what such a node is, after its name: "is
@@ -118,7 +119,7 @@ impl Rule {
             effect: Effect::Keep,
             since: 0,
             pattern: Pattern::new(find),
-            template: Vec::new(),
+            template: Template::default(),
             action: Action::Keep(why),
         }
     }
@@ -190,15 +191,8 @@ pub struct RuleBuilder {
     effect: Effect,
     since: i64,
     pattern: Option<Pattern>,
-    template: Vec<NodeProto>,
+    template: Template,
 }
-
-/// A pattern's and a template's name for the projection's input.
-const INPUT: &str = "x";
-/// A template's names for the ternarised weight.
-const WEIGHT: [&str; 2] = ["codes", "scale"];
-/// A template's attribute: how many rows each part of the weight has.
-pub(super) const PART_SIZES: &str = "part_sizes";
 
 impl RuleBuilder {
     /// The opset in which all that it emits exists.
@@ -222,12 +216,13 @@ impl RuleBuilder {
     /// names they may use `x`, the projection's input, `codes` and `scale`, its ternarised weight, and
     /// the attribute `@part_sizes`, the rows of each of its parts. The value that a node makes is named
     /// after the root's with its own name in the template appended; a node named in the template
-    /// likewise after the root's node. One node without a name keeps that of the root's.
+    /// likewise after the root's node. One node without a name keeps that of the root's. A node whose name
+    /// ends in `?` is left out where something that it reads is missing: its value is its first input then.
     ///
     /// # Panics
     /// When the text is not ONNX syntax.
     pub fn emit(mut self, template: &str) -> Self {
-        self.template =
+        self.template.nodes =
             text::parse_nodes(template).unwrap_or_else(|e| panic!("rule {}: {e}", self.name));
         self
     }
@@ -239,7 +234,8 @@ impl RuleBuilder {
     pub fn refuse(self, why: impl Fn(&Match) -> Reject + Send + Sync + 'static) -> Rule {
         let name = self.name;
         let pattern = self.pattern.unwrap_or_else(|| panic!("rule {name} finds nothing"));
-        let replaces = self.effect != Effect::Keep || self.since != 0 || !self.template.is_empty();
+        let replaces =
+            self.effect != Effect::Keep || self.since != 0 || !self.template.nodes.is_empty();
         assert!(
             !replaces,
             "rule {name} refuses what it finds: it keeps, since any opset, and emits nothing"
@@ -249,7 +245,7 @@ impl RuleBuilder {
             effect: Effect::Keep,
             since: 0,
             pattern,
-            template: Vec::new(),
+            template: Template::default(),
             action: Action::Refuse(Box::new(why)),
         }
     }
@@ -265,7 +261,7 @@ impl RuleBuilder {
         let name = self.name;
         let pattern = self.pattern.unwrap_or_else(|| panic!("rule {name} finds nothing"));
         assert!(self.effect != Effect::Keep, "rule {name} keeps what it finds: use Rule::keep");
-        check_template(&pattern, &self.template).unwrap_or_else(|why| panic!("rule {name}: {why}"));
+        self.template.check(&pattern).unwrap_or_else(|why| panic!("rule {name}: {why}"));
         Rule {
             name,
             effect: self.effect,
@@ -277,97 +273,40 @@ impl RuleBuilder {
     }
 }
 
-/// Why a template can't be filled in.
-fn check_template(pattern: &Pattern, template: &[NodeProto]) -> Result<(), String> {
-    let Some(last) = template.last() else { return Err("it emits nothing".into()) };
-    if let Some(taken) = pattern.names().find(|n| WEIGHT.contains(n)) {
-        return Err(format!("its pattern names `{taken}`, which is the ternarised weight's"));
-    }
-    if last.output != pattern.root().output {
-        return Err("it emits another value than it replaces".into());
-    }
-    check_product(template)?;
-    check_new_names(pattern, template)?;
-    check_reads(pattern, template)
-}
-
-/// There is one BitLinear, which reads what the conversion gives it and has no attributes.
-fn check_product(template: &[NodeProto]) -> Result<(), String> {
-    let name = BitLinear::NAME;
-    let ours: Vec<&NodeProto> = template.iter().filter(|n| n.domain() == DOMAIN).collect();
-    match ours[..] {
-        [node] if node.op_type() == name => match (&node.input[..], &node.attribute[..]) {
-            ([_, codes, scale], []) if [codes, scale] == WEIGHT => Ok(()),
-            (_, []) => Err(format!("its {name} does not read (…, codes, scale)")),
-            (_, [first, ..]) => Err(format!(
-                "its {name} has the attribute `{}`; the conversion writes them",
-                first.name()
-            )),
-        },
-        _ => Err(format!("it emits {} nodes of {DOMAIN}, not one {name}", ours.len())),
-    }
-}
-
-/// No two new nodes and no two new values would have one name.
-fn check_new_names(pattern: &Pattern, template: &[NodeProto]) -> Result<(), String> {
-    let mut labels = HashSet::new();
-    if let Some(twice) = template.iter().find(|n| !labels.insert(n.name())) {
-        return Err(match twice.name() {
-            "" => "two of the nodes that it emits have no name".into(),
-            name => format!("two of the nodes that it emits are named [{name}]"),
-        });
-    }
-    let root = &pattern.root().output;
-    let mut taken: HashSet<&str> =
-        pattern.names().filter(|n| root.iter().all(|o| o != n)).collect();
-    taken.extend(WEIGHT.into_iter().chain([INPUT]));
-    match template.iter().flat_map(|n| &n.output).find(|output| !taken.insert(output)) {
-        Some(output) => Err(format!("it emits `{output}` a second time")),
-        None => Ok(()),
-    }
-}
-
-/// All that the new nodes read is there.
-fn check_reads(pattern: &Pattern, template: &[NodeProto]) -> Result<(), String> {
-    let root = &pattern.root().output;
-    let matched = pattern.names().filter(|n| root.iter().all(|o| o != n));
-    let mut known: HashSet<&str> = matched.chain(WEIGHT).chain([INPUT, ""]).collect();
-    let captured: HashSet<&str> = pattern.captures().chain([PART_SIZES, ""]).collect();
-    for node in template {
-        if node.input.iter().any(|i| i == REST) {
-            return Err(format!("it emits `{REST}`, which stands for no value"));
-        }
-        if let Some(input) = node.input.iter().find(|i| !known.contains(i.as_str())) {
-            return Err(format!("it emits `{input}`, which nothing binds"));
-        }
-        let mut references = node.attribute.iter().map(AttributeProto::ref_attr_name);
-        if let Some(unbound) = references.find(|r| !captured.contains(r)) {
-            return Err(format!("it emits @{unbound}, which nothing binds"));
-        }
-        known.extend(node.output.iter().map(String::as_str));
-    }
-    Ok(())
-}
-
 impl<'m> Match<'_, 'm> {
     /// The graph's value for a name of the pattern.
     pub fn value(&self, name: &str) -> &str {
-        self.bound.values.get(name).unwrap_or_else(|| self.unbound(name))
+        self.optional(name).unwrap_or_else(|| self.unbound(name))
+    }
+
+    /// The graph's value for a name, unless it is missing, as `b?` may be.
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        if !self.rule.pattern.names().any(|n| n == name) {
+            self.unbound(name)
+        }
+        self.bound.values.get(name).map(String::as_str)
     }
 
     /// The same, if it is constant.
     pub fn constant(&self, name: &str) -> Option<String> {
-        let value = self.value(name);
-        self.constants.is_constant(value).then(|| value.to_owned())
+        self.optional(name).filter(|value| self.constants.is_constant(value)).map(str::to_owned)
     }
 
-    /// A captured integer attribute, ONNX's default where the node leaves it out.
+    /// A captured integer, ONNX's default where the node leaves it out.
     pub fn int(&self, name: &str) -> Result<i64, Reject> {
+        Ok(self.attribute(name)?.i())
+    }
+
+    /// A captured float, ONNX's default where the node leaves it out.
+    pub fn float(&self, name: &str) -> Result<f32, Reject> {
+        Ok(self.attribute(name)?.f())
+    }
+
+    fn attribute(&self, name: &str) -> Result<&AttributeProto, Reject> {
         let found = if self.has(name) { self.bound.attributes.get(name) } else { None };
-        match found.or_else(|| self.rule.pattern.default(name)) {
-            Some(attribute) if attribute.kind() == AttributeType::Int => Ok(attribute.i()),
-            _ => Err(Reject::Miss(format!("node `{}` has no integer for @{name}", self.label()))),
-        }
+        found.or_else(|| self.rule.pattern.default(name)).ok_or_else(|| {
+            Reject::Miss(format!("node `{}` leaves out what stands for @{name}", self.label()))
+        })
     }
 
     /// A captured attribute of integers, if the node gives it.

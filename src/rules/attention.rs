@@ -15,21 +15,12 @@ use crate::{
         tensor_shape_proto::{Dimension, dimension},
     },
     quant::Layout,
-    rewrite::{Effect, Match, Projection, Reject, Rule, RuleBuilder},
+    rewrite::{Effect, Match, Projection, Reject, Rule},
 };
 
-pub(super) fn rules() -> [Rule; 5] {
+pub(super) fn rules() -> [Rule; 2] {
     [
-        attention("attention-unbiased-masked", "x, W, , mask", "q, k, v, , mask").with(|m| {
-            check_mask(m)?;
-            projection(m)
-        }),
-        attention("attention-unbiased", "x, W", "q, k, v").with(projection),
-        attention("attention-masked", "x, W, b, mask", "q, k, v, b, mask").with(|m| {
-            check_mask(m)?;
-            biased(m)
-        }),
-        attention("attention", "x, W, b", "q, k, v, b").with(biased),
+        attention(),
         Rule::keep(
             "attention-kept",
             "y = com.microsoft.Attention(x, W, rest)",
@@ -38,30 +29,31 @@ pub(super) fn rules() -> [Rule; 5] {
     ]
 }
 
-fn attention(name: &'static str, inputs: &str, unfused: &str) -> RuleBuilder {
-    Rule::named(name, Effect::Approximate)
+fn attention() -> Rule {
+    Rule::named("attention", Effect::Approximate)
         .since(13)
-        .find(&format!(
+        .find(
             "y = com.microsoft.Attention <num_heads: int = @num_heads, scale: float = @scale,
                  unidirectional: int = @unidirectional, mask_filter_value: float = @mask_filter_value,
-                 do_rotary = 0, qkv_hidden_sizes: ints = @qkv_hidden_sizes> ({inputs})"
-        ))
-        .emit(&format!(
+                 do_rotary = 0, qkv_hidden_sizes: ints = @qkv_hidden_sizes> (x, W, b?, mask?)",
+        )
+        .emit(
             "qkv = bitonnx.BitLinear(x, codes, scale)
              [sizes] sizes = Constant <value_ints: ints = @part_sizes> ()
              [split] q, k, v = Split <axis = -1> (qkv, sizes)
              [attention] y = com.microsoft.MultiHeadAttention <num_heads: int = @num_heads, scale: float = @scale,
-                 unidirectional: int = @unidirectional, mask_filter_value: float = @mask_filter_value> ({unfused})"
-        ))
-}
-
-fn biased(m: &Match) -> Result<Projection, Reject> {
-    Ok(Projection { bias: m.constant("b"), ..projection(m)? })
+                 unidirectional: int = @unidirectional, mask_filter_value: float = @mask_filter_value>
+                 (q, k, v, b?, mask?)",
+        )
+        .with(projection)
 }
 
 /// The weight is [k, q + k + v]: queries, keys and values side by side, a third each unless
 /// `qkv_hidden_sizes` says otherwise.
 fn projection(m: &Match) -> Result<Projection, Reject> {
+    if let Some(mask) = m.optional("mask?") {
+        check_mask(m, mask)?;
+    }
     let weight = m.weight("W", Layout::InOut)?;
     let sizes = match m.ints("qkv_hidden_sizes") {
         Some(sizes) => sizes.iter().map(|s| usize::try_from(*s).unwrap_or_default()).collect(),
@@ -71,7 +63,7 @@ fn projection(m: &Match) -> Result<Projection, Reject> {
         [q, k, v]
             if q == k && q.checked_mul(2).and_then(|qk| qk.checked_add(v)) == Some(weight.n) =>
         {
-            Ok(Projection { part_sizes: sizes, ..m.projection(weight) })
+            Ok(Projection { bias: m.constant("b?"), part_sizes: sizes, ..m.projection(weight) })
         }
         _ => Err(Reject::Miss(format!(
             "node `{}` has queries, keys and values of sizes {sizes:?}, which MultiHeadAttention can't cut from {}",
@@ -84,8 +76,7 @@ fn projection(m: &Match) -> Result<Projection, Reject> {
 /// Refuses a mask of which the file does not tell that `MultiHeadAttention` reads it the same way.
 ///
 /// The forms of both are in the documentation of ONNX Runtime's operators (`ContribOperators.md`).
-fn check_mask(m: &Match) -> Result<(), Reject> {
-    let mask = m.value("mask");
+fn check_mask(m: &Match, mask: &str) -> Result<(), Reject> {
     let refuse = |what: &str| {
         let of = format!("the mask `{mask}` of node `{}`", m.label());
         Err(Reject::Refuse(format!(

@@ -6,7 +6,7 @@
 //! around the Gemm stay: BitLinear works on rows of any rank. With factors, or of a transposed
 //! activation, it is no plain product. What is added need not be constant: it may be a residual.
 
-use crate::rewrite::{Effect, Projection, Rule};
+use crate::rewrite::{Effect, Projection, Reject, Rule};
 
 /// A plain product, of a weight in either layout.
 pub(super) const PLAIN_GEMM: &str = "Gemm <alpha = 1.0, transA = 0, transB: int = @transB>";
@@ -15,26 +15,26 @@ pub(super) const PLAIN_GEMM: &str = "Gemm <alpha = 1.0, transA = 0, transB: int 
 pub(super) const BIASED_GEMM: &str =
     "Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB>";
 
-pub(super) fn rules() -> [Rule; 3] {
-    [biased(), plain(), Rule::keep("gemm-scaled", "y = Gemm(x, W, rest)", "is no plain product")]
+pub(super) fn rules() -> [Rule; 2] {
+    [gemm(), Rule::keep("gemm-scaled", "y = Gemm(x, W, rest)", "is no plain product")]
 }
 
-fn biased() -> Rule {
-    Rule::named("gemm-bias", Effect::Approximate)
-        .find(&format!("y = {BIASED_GEMM} (x, W, b)"))
+fn gemm() -> Rule {
+    Rule::named("gemm", Effect::Approximate)
+        .find(
+            "y = Gemm <alpha = 1.0, beta: float = @beta, transA = 0, transB: int = @transB> (x, W, b?)",
+        )
         .emit(
             "bit = bitonnx.BitLinear(x, codes, scale)
-             [bias] y = Add(bit, b)",
+             [bias?] y = Add(bit, b?)",
         )
         .with(|m| {
+            let (beta, label) = (m.float("beta")?, m.label());
+            if m.optional("b?").is_some() && beta != 1.0 {
+                let why = format!("attribute `beta` of node `{label}` is {beta:?}, not 1.0");
+                return Err(Reject::Miss(why));
+            }
             let weight = m.weight("W", m.layout("transB")?)?;
-            Ok(Projection { bias: m.constant("b"), ..m.projection(weight) })
+            Ok(Projection { bias: m.constant("b?"), ..m.projection(weight) })
         })
-}
-
-fn plain() -> Rule {
-    Rule::named("gemm", Effect::Approximate)
-        .find(&format!("y = {PLAIN_GEMM} (x, W)"))
-        .emit("y = bitonnx.BitLinear(x, codes, scale)")
-        .with(|m| Ok(m.projection(m.weight("W", m.layout("transB")?)?)))
 }

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 /// One token. Everything but a quoted text with escapes is a slice of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token<'t> {
-    /// A bare name: a letter or `_`, then letters, digits and `_`.
+    /// A bare name: a letter or `_`, then letters, digits and `_`, and perhaps a `?` at the end.
     Name(&'t str),
     /// A quoted text, without its quotes and escapes.
     Quoted(Cow<'t, str>),
@@ -53,7 +53,7 @@ impl<'t> Lexer<'t> {
         let token = match self.rest().chars().next() {
             None => Token::End,
             Some('"') => self.quoted()?,
-            Some(c) if c.is_ascii_alphabetic() || c == '_' => Token::Name(self.take(is_word)),
+            Some(c) if c.is_ascii_alphabetic() || c == '_' => Token::Name(self.name()),
             Some(c) if c.is_ascii_digit() || c == '-' => self.number()?,
             Some(_) => self.mark()?,
         };
@@ -70,6 +70,13 @@ impl<'t> Lexer<'t> {
         let length = rest.find(|c| !fits(c)).unwrap_or(rest.len());
         self.position += length;
         &rest[..length]
+    }
+
+    fn name(&mut self) -> &'t str {
+        let start = self.position;
+        self.take(is_word);
+        self.position += usize::from(self.rest().starts_with('?'));
+        &self.text[start..self.position]
     }
 
     fn skip_blanks(&mut self) {

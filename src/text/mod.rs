@@ -30,6 +30,7 @@
 //! - half-precision floats as numbers with a point, `float16[2] {1.0, 0.5}`; an integer is the bit
 //!   pattern, as in the official syntax. Only [`Style::Short`] writes them;
 //! - the types `undefined`, `float6e2m3` and `float6e3m2`;
+//! - a `?` at the end of a bare name: what it stands for may be missing from a match;
 //! - a graph on a node's attribute whose name is a type's or a number's, in quotes.
 //!
 //! It refuses what the official parser takes without a word: data that do not fit their shape or type,

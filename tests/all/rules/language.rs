@@ -32,6 +32,7 @@ fn patterns_that_match_nothing_are_refused() {
         ("y = Op <a: int = @n, b: int = @n> (x)", "`n` is defined twice"),
         ("y = Op(z) z = Op(y)", "`z` is read before it is made"),
         ("y = Op(y)", "`y` is read before it is made"),
+        ("z? = Op(x) y = Op(z?)", "`z?` is made, so that it is never missing"),
         ("z = Op(x) y = Op(x)", "no later node reads `z`"),
         ("y = Gemm <alpha = 1> (x, W)", "attribute `alpha` of Gemm is of type float, not int"),
         (
@@ -57,6 +58,10 @@ fn templates_that_can_not_be_filled_in_are_refused() {
         ("y = bitonnx.Other(x, codes, scale)", "it emits 1 nodes of bitonnx, not one BitLinear"),
         ("y = bitonnx.BitLinear(x, W, scale)", "its BitLinear does not read (…, codes, scale)"),
         (
+            "y = bitonnx.BitLinear(x?, codes, scale)",
+            "its BitLinear does not read (…, codes, scale)",
+        ),
+        (
             "y = bitonnx.BitLinear <eps = 1.0> (x, codes, scale)",
             "its BitLinear has the attribute `eps`; the conversion writes them",
         ),
@@ -65,7 +70,7 @@ fn templates_that_can_not_be_filled_in_are_refused() {
             "two of the nodes that it emits have no name",
         ),
         (
-            "[a] z = bitonnx.BitLinear(x, codes, scale) [a] y = Neg(z)",
+            "[a] z = bitonnx.BitLinear(x, codes, scale) [a?] y = Neg(z)",
             "two of the nodes that it emits are named [a]",
         ),
         ("p = bitonnx.BitLinear(x, codes, scale) [n] y = Neg(p)", "it emits `p` a second time"),

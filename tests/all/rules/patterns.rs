@@ -100,6 +100,33 @@ fn misses_say_what_was_found_and_what_was_wanted() {
     assert!(at_last("y = Clip(x, rest)", &graph("out = Clip(x)")).is_ok());
 }
 
+#[test]
+fn an_operand_may_be_missing() {
+    let found = |nodes: &str| {
+        let values = at_last("y = Clip(x, LOW?, HIGH?)", &graph(nodes)).unwrap().values;
+        ["LOW?", "HIGH?"].map(|name| values.get(name).cloned().unwrap_or_default())
+    };
+    assert_eq!(found("out = Clip(x, w, v)"), ["w", "v"]);
+    assert_eq!(found("out = Clip(x, , v)"), ["", "v"]);
+    assert_eq!(found("out = Clip(x, w)"), ["w", ""]);
+    assert_eq!(found("out = Clip(x)"), ["", ""]);
+    for (pattern, nodes, why) in [
+        (
+            "y = Clip(x, LOW?)",
+            "out = Clip(x, y)",
+            "its `LOW?`, `y`, is not constant: `y` is an input of the graph",
+        ),
+        ("y = Clip(x, LOW?, HIGH)", "[n] out = Clip(x, w)", "node `n` has 2 inputs, not 3"),
+        (
+            "y = Clip(x, LOW?)",
+            "[n] out = Clip(x, w, v)",
+            "node `n` reads `v` as well, which the pattern does not",
+        ),
+    ] {
+        assert_eq!(miss(pattern, nodes), why, "{pattern}");
+    }
+}
+
 /// Both orders come equally far: the one that the graph has is told.
 #[test]
 fn of_equal_misses_the_first_is_told() {
