@@ -17,6 +17,7 @@ mod mend;
 mod norm;
 mod packed;
 mod plans;
+mod quantize;
 mod recipes;
 mod session;
 mod tensor;
