@@ -1,10 +1,14 @@
 //! Operators that tract lacks, said in those that it has.
 //!
-//! A [`Recipe`] writes the ONNX nodes that compute the same. It is asked once the shapes of the
-//! node's inputs are known, so it needs no arithmetic on shapes in the graph and may depend on ranks.
+//! A [`Recipe`] writes the ONNX nodes that compute the same, each run by tract's own operator. It is
+//! asked once the shapes of the node's inputs are known, in numbers or where a plan leaves sizes open in
+//! symbols, so it needs no arithmetic on shapes in the graph and may depend on ranks.
 
 use super::{
+    failure::reason,
+    honoured::TRACT,
     lower::{ByValue, Lowered, Stored},
+    tensor,
     walk::{Feed, walk},
 };
 use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attribute_proto};
@@ -23,20 +27,40 @@ pub(super) type Recipe = fn(body: &mut Body) -> TractResult<Vec<String>>;
 pub(super) struct Given {
     pub name: String,
     pub datum_type: DatumType,
-    pub shape: Vec<usize>,
+    pub shape: TVec<TDim>,
     /// Its value, where that is known.
     pub value: Option<Arc<Tensor>>,
+}
+
+impl Given {
+    /// Its value as integers, where that is known in numbers.
+    pub fn ints(&self) -> Option<Vec<i64>> {
+        let ints = self.value.as_ref()?.cast_to::<i64>().ok()?;
+        Some(ints.to_plain_array_view::<i64>().ok()?.iter().copied().collect())
+    }
+
+    /// Its value as integers or symbols, where that is known.
+    pub fn dims(&self) -> Option<Vec<TDim>> {
+        // tract makes a zero of the least integer, which is an end that exporters write.
+        if let Some(ints) = self.ints() {
+            return Some(ints.iter().map(ToDim::to_dim).collect());
+        }
+        let dims = self.value.as_ref()?.cast_to::<TDim>().ok()?;
+        Some(dims.to_plain_array_view::<TDim>().ok()?.iter().cloned().collect())
+    }
 }
 
 /// The nodes that a recipe has written so far.
 pub(super) struct Body<'a> {
     pub node: &'a NodeProto,
+    /// The standard opset that the node is of.
+    pub opset: i64,
     inputs: Vec<Option<Given>>,
     graph: GraphProto,
     stored: HashMap<String, Stored>,
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
     /// The input at an index of the node's; an error where it is left out.
     pub fn input(&self, index: usize) -> TractResult<&Given> {
         self.optional(index).with_context(|| format!("input {index} is missing"))
@@ -52,6 +76,23 @@ impl Body<'_> {
         self.node.int(name)
     }
 
+    /// An attribute of integers.
+    pub fn int_list(&self, name: &str) -> Option<Vec<i64>> {
+        self.node.ints(name).map(<[i64]>::to_vec)
+    }
+
+    /// A text attribute; empty where it is left out.
+    pub fn text(&self, name: &str) -> &'a str {
+        self.node.string(name).unwrap_or_default()
+    }
+
+    /// An axis of a value of this rank, counted from the end where it is negative.
+    pub fn axis(axis: i64, rank: usize) -> TractResult<usize> {
+        let from_start = if axis < 0 { axis + rank as i64 } else { axis };
+        let found = usize::try_from(from_start).ok().filter(|a| *a < rank);
+        found.with_context(|| format!("axis {axis} is out of range for {rank} axes"))
+    }
+
     /// A float attribute.
     pub fn float(&self, name: &str) -> Option<f32> {
         self.node.float(name)
@@ -60,23 +101,6 @@ impl Body<'_> {
     /// Whether the node has an output at this index.
     pub fn wants(&self, output: usize) -> bool {
         self.node.output.get(output).is_some_and(|o| !o.is_empty())
-    }
-
-    /// Refuses attributes that are set to anything but what means that they are not used.
-    pub fn unused(&self, attributes: &[&str]) -> TractResult<()> {
-        for name in attributes {
-            let used =
-                self.int(name).is_some_and(|i| i > 0) || self.float(name).is_some_and(|f| f > 0.0);
-            ensure!(!used, "its attribute {name} is not supported");
-        }
-        Ok(())
-    }
-
-    /// Refuses inputs that the node has from this index on.
-    pub fn no_inputs_from(&self, index: usize) -> TractResult<()> {
-        let extra = (index..self.inputs.len()).find(|i| self.optional(*i).is_some());
-        ensure!(extra.is_none(), "its input {} is not supported", extra.unwrap_or_default());
-        Ok(())
     }
 
     /// Adds a node with one output.
@@ -114,6 +138,7 @@ impl Body<'_> {
     ) {
         self.graph.node.push(NodeProto {
             op_type: Some(op_type.into()),
+            domain: Some(TRACT.into()),
             input: inputs.iter().map(|&i| i.into()).collect(),
             attribute: attributes.iter().map(|(name, value)| value.named(name)).collect(),
             output,
@@ -133,14 +158,37 @@ impl Body<'_> {
         Ok(self.constant(tensor0(value).cast_to_dt(datum_type)?.into_owned()))
     }
 
-    /// A stored vector of integers.
-    pub fn ints(&mut self, values: &[usize]) -> String {
-        let values: Vec<i64> = values.iter().map(|&v| v as i64).collect();
-        self.constant(tensor1(&values))
+    /// A stored integer, or what is open as symbols.
+    pub fn number(&mut self, value: impl ToDim) -> String {
+        let dim = value.to_dim();
+        self.constant(dim.as_i64().map_or_else(|| tensor0(dim), tensor0))
+    }
+
+    /// A stored vector of integers, or of symbols where one is open.
+    pub fn ints<D: ToDim>(&mut self, values: &[D]) -> String {
+        let dims: Vec<TDim> = values.iter().map(ToDim::to_dim).collect();
+        let ints: Option<Vec<i64>> = dims.iter().map(TDim::as_i64).collect();
+        self.constant(ints.map_or_else(|| tensor1(&dims), |ints| tensor1(&ints)))
+    }
+
+    /// `0..end`.
+    pub fn range(&mut self, end: &TDim) -> String {
+        if let Ok(end) = end.to_i64() {
+            return self.ints(&(0..end).collect::<Vec<_>>());
+        }
+        let bounds = [0.to_dim(), end.clone(), 1.to_dim()].map(|d| self.constant(tensor0(d)));
+        self.op("Range", &bounds.each_ref().map(String::as_str), &[])
+    }
+
+    /// The value in another type.
+    pub fn cast(&mut self, value: &str, to: DatumType) -> TractResult<String> {
+        let code = (1..32).find(|code| tensor::datum_type(*code) == Some(to));
+        let code = code.with_context(|| format!("ONNX has no type {to:?}"))?;
+        Ok(self.op("Cast", &[value], &[("to", Attribute::Int(code.into()))]))
     }
 
     /// The value in another shape.
-    pub fn reshape(&mut self, value: &str, shape: &[usize]) -> String {
+    pub fn reshape<D: ToDim>(&mut self, value: &str, shape: &[D]) -> String {
         let shape = self.ints(shape);
         self.op("Reshape", &[value, &shape], &[("allowzero", Attribute::Int(1))])
     }
@@ -151,8 +199,15 @@ impl Body<'_> {
     }
 
     /// `start..end` of one axis.
-    pub fn slice(&mut self, value: &str, axis: usize, start: usize, end: usize) -> String {
-        let [start, end, axis] = [start, end, axis].map(|v| self.ints(&[v]));
+    pub fn slice(
+        &mut self,
+        value: &str,
+        axis: usize,
+        start: impl ToDim,
+        end: impl ToDim,
+    ) -> String {
+        let [start, end, axis] =
+            [start.to_dim(), end.to_dim(), axis.to_dim()].map(|v| self.ints(&[v]));
         self.op("Slice", &[value, &start, &end, &axis], &[])
     }
 
@@ -168,6 +223,7 @@ pub(super) enum Attribute<'a> {
     Int(i64),
     Float(f32),
     Ints(&'a [i64]),
+    Text(&'a str),
 }
 
 impl Attribute<'_> {
@@ -183,6 +239,11 @@ impl Attribute<'_> {
                 r#type: Some(AttributeType::Float.into()),
                 ..attribute
             },
+            Attribute::Text(text) => AttributeProto {
+                s: Some(text.to_owned().into()),
+                r#type: Some(AttributeType::String.into()),
+                ..attribute
+            },
             Attribute::Ints(ints) => AttributeProto {
                 ints: ints.to_vec(),
                 r#type: Some(AttributeType::Ints.into()),
@@ -196,14 +257,17 @@ impl Attribute<'_> {
 #[derive(Debug, Clone)]
 pub(super) struct Composite {
     node: NodeProto,
+    opset: i64,
     recipe: Recipe,
-    /// What the recipe made, once the inputs are known.
-    body: Option<InferenceModel>,
+    /// Where the symbols of open sizes are from.
+    symbols: SymbolScope,
+    /// What the recipe made, and of how many inputs it knew the value.
+    body: Option<(usize, InferenceModel)>,
 }
 
 impl Composite {
-    pub fn new(node: NodeProto, recipe: Recipe) -> Composite {
-        Composite { node, recipe, body: None }
+    pub fn new(node: NodeProto, opset: i64, recipe: Recipe, symbols: SymbolScope) -> Composite {
+        Composite { node, opset, recipe, symbols, body: None }
     }
 
     fn outputs(&self) -> usize {
@@ -223,17 +287,19 @@ impl Composite {
             feeds.push(Feed { name: name.clone().into(), fact: source, value });
             *input = Some(Given { name, ..fact });
         }
-        let mut body =
-            Body { node: &self.node, inputs, graph: GraphProto::default(), stored: HashMap::new() };
+        let graph = GraphProto::default();
+        let stored = HashMap::new();
+        let mut body = Body { node: &self.node, opset: self.opset, inputs, graph, stored };
         let outputs = (self.recipe)(&mut body)?;
         let Body { mut graph, stored, .. } = body;
         let wanted = self.node.output.iter().zip(outputs).filter(|(o, _)| !o.is_empty());
         graph.output = wanted
             .map(|(_, name)| ValueInfoProto { name: Some(name), ..ValueInfoProto::default() })
             .collect();
-        ensure!(graph.output.len() == self.outputs(), "one of its outputs is not supported");
+        let made = graph.output.iter().filter(|o| !o.name().is_empty()).count();
+        ensure!(made == self.outputs(), "one of its outputs is not supported");
         let lowered = Lowered { opset: OPSET, graph, stored, by_value: ByValue::default() };
-        let mut model = walk(&lowered, feeds, SymbolScope::default())
+        let mut model = walk(&lowered, feeds, self.symbols.clone())
             .map_err(|e| format_err!("{}: {}", e.what(), e.why()))?;
         model.analyse(false)?;
         Ok(Some(model))
@@ -269,14 +335,19 @@ impl InferenceOp for Composite {
     ) -> TractResult<(TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>)> {
         let owned = |facts: TVec<&InferenceFact>| facts.into_iter().cloned().collect::<TVec<_>>();
         let (inputs, mut outputs, observed) = (owned(inputs), owned(outputs), owned(observed));
-        if self.body.is_none() {
-            self.body = self.cook(&inputs)?;
+        let values = inputs.iter().filter(|i| i.value.is_concrete()).count();
+        // A recipe that lacks a value may have it later; what it says then is not lost.
+        if self.body.as_ref().is_none_or(|(known, _)| *known < values)
+            && let Ok(Some(body)) = self.cook(&inputs)
+        {
+            self.body = Some((values, body));
         }
-        if let Some(body) = &self.body {
+        if let Some((_, body)) = &self.body {
             for (slot, output) in outputs.iter_mut().enumerate() {
                 let found = body.output_fact(slot)?;
                 output.datum_type.unify_with(&found.datum_type)?;
                 output.shape.unify_with(&found.shape)?;
+                output.value.unify_with(&found.value)?;
             }
         }
         Ok((inputs, outputs, observed))
@@ -295,16 +366,13 @@ impl InferenceOp for Composite {
         target: &mut TypedModel,
         mapping: &HashMap<OutletId, OutletId>,
     ) -> TractResult<TVec<OutletId>> {
-        let body = match &self.body {
-            Some(body) => body.clone(),
-            None => {
-                let facts = node.inputs.iter().map(|i| target.outlet_fact(mapping[i]));
-                let facts =
-                    facts.map(|f| f.map(InferenceFact::from)).collect::<TractResult<Vec<_>>>()?;
-                self.cook(&facts)?.context("the shapes of its inputs depend on data")?
-            }
-        };
-        let body = body.into_typed()?;
+        let facts = node.inputs.iter().map(|i| target.outlet_fact(mapping[i]));
+        let facts = facts.map(|f| f.map(InferenceFact::from)).collect::<TractResult<Vec<_>>>()?;
+        // Nodes of the body are nobody's: their names tell nothing.
+        let own = |e: TractError| format_err!("{}", reason(&e));
+        let body = self.cook(&facts).map_err(own)?;
+        let body = body.context("the shapes of its inputs depend on data")?;
+        let body = body.into_typed().map_err(own)?;
         let sources = body.input_outlets()?.iter().zip(&node.inputs);
         let mut wired: HashMap<OutletId, OutletId> =
             sources.map(|(inner, outer)| (*inner, mapping[outer])).collect();
@@ -325,8 +393,7 @@ impl InferenceOp for Composite {
 }
 
 fn known(fact: &InferenceFact) -> Option<Given> {
-    let dims = fact.shape.concretize()?;
-    let shape = dims.iter().map(|d| d.to_usize().ok()).collect::<Option<Vec<_>>>()?;
+    let shape = fact.shape.concretize()?;
     let datum_type = fact.datum_type.concretize()?;
     Some(Given { name: String::new(), datum_type, shape, value: fact.value.concretize() })
 }

@@ -1,8 +1,12 @@
 //! Operators of tract's that are not right for every model, mended.
 
+use super::honoured::TRACT;
 use std::sync::LazyLock;
-use tract_core::ops::{array::MultiBroadcastTo, cast::cast, einsum::EinSum, logic::Iff, math};
-use tract_hir::{internal::*, ops::logic::wire_with_rank_broadcast};
+use tract_core::ops::{cast::cast, einsum::EinSum, math};
+use tract_hir::{
+    internal::*,
+    ops::{array::ConstantOfShape, logic::wire_with_rank_broadcast},
+};
 use tract_onnx::{
     Onnx,
     model::{OnnxOpRegister, ParsingContext},
@@ -14,13 +18,14 @@ type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 /// Puts the mended operators in the place of tract's.
 pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Gemm", gemm);
-    onnx.op_register.insert("Attention", attention);
     onnx.op_register.insert("Cast", cast_to);
+    onnx.op_register.insert("ConstantOfShape", constant_of_shape);
+    onnx.op_register.insert("ReduceMax", |c, n| rewired(c, n, Extreme));
     onnx.op_register.insert("ReduceMean", reduce_all);
+    onnx.op_register.insert("ReduceMin", |c, n| rewired(c, n, Extreme));
     onnx.op_register.insert("ReduceSum", reduce_all);
-    onnx.op_register
-        .insert("ReduceMax", |c, n| rewired(c, n, Extreme { of_none: f32::NEG_INFINITY }));
-    onnx.op_register.insert("ReduceMin", |c, n| rewired(c, n, Extreme { of_none: f32::INFINITY }));
+    onnx.op_register.insert("ReduceMax", |c, n| rewired(c, n, Extreme));
+    onnx.op_register.insert("ReduceMin", |c, n| rewired(c, n, Extreme));
 }
 
 /// tract's own operators.
@@ -170,70 +175,21 @@ fn scaled(
     Ok(wire_with_rank_broadcast(name, model, math::mul(), &[value, factor])?[0])
 }
 
-/// The standard `Attention` with any mask: tract takes one of bools for numbers, and wants it as
-/// long as the queries and the keys.
-fn attention(context: &ParsingContext, node: &NodeProto) -> Built {
-    let has = |index: usize| node.input.get(index).is_some_and(|i| !i.is_empty());
-    if has(3) { rewired(context, node, Masked { past: has(4) }) } else { stock(context, node) }
-}
-
-#[derive(Debug, Clone)]
-struct Masked {
-    past: bool,
-}
-
-impl Wiring for Masked {
-    fn wire(&self, site: Site) -> TractResult<TVec<OutletId>> {
-        let Site { inner, prefix, model, inputs } = site;
-        let mut inputs: TVec<OutletId> = inputs.into();
-        let datum_type = model.outlet_fact(inputs[0])?.datum_type;
-        inputs[3] = additive(&format!("{prefix}.mask"), model, inputs[3], datum_type)?;
-        // Queries and keys are [b, s, n·h] or [b, n, s, h], past keys [b, n, s, h].
-        let length = |model: &TypedModel, input: OutletId| -> TractResult<TDim> {
-            let shape = &model.outlet_fact(input)?.shape;
-            Ok(shape[shape.rank() - 2].clone())
-        };
-        let mut keys = length(model, inputs[1])?;
-        if self.past {
-            keys += length(model, inputs[4])?;
-        }
-        let mut shape = model.outlet_fact(inputs[3])?.shape.to_tvec();
-        let rank = shape.len();
-        ensure!(rank >= 2, "Attention with a mask of rank {rank}");
-        shape[rank - 2] = length(model, inputs[0])?;
-        shape[rank - 1] = keys;
-        let full = MultiBroadcastTo { shape: shape.into() };
-        inputs[3] = model.wire_node(format!("{prefix}.mask.full"), full, &inputs[3..4])?[0];
-        inner.wire(prefix, model, &inputs)
+/// `ConstantOfShape`, of f32 where it has no value; tract takes f64.
+fn constant_of_shape(context: &ParsingContext, node: &NodeProto) -> Built {
+    match node.attribute.is_empty() {
+        true => Ok((expand(ConstantOfShape::new(rctensor0(0f32))), vec![])),
+        false => stock(context, node),
     }
 }
 
-/// A mask as what is added to scores.
-fn additive(
-    name: &str,
-    model: &mut TypedModel,
-    mask: OutletId,
-    datum_type: DatumType,
-) -> TractResult<OutletId> {
-    if model.outlet_fact(mask)?.datum_type != DatumType::Bool {
-        return Ok(model.wire_node(format!("{name}.cast"), cast(datum_type), &[mask])?[0]);
-    }
-    let hidden = match datum_type {
-        DatumType::F16 => tensor0(f16::MIN),
-        other => tensor0(f32::MIN).cast_to_dt(other)?.into_owned(),
-    };
-    let seen = model.add_const(format!("{name}.seen"), Tensor::zero_scalar_dt(datum_type)?)?;
-    let hidden = model.add_const(format!("{name}.hidden"), hidden)?;
-    Ok(wire_with_rank_broadcast(name, model, Iff, &[mask, seen, hidden])?[0])
-}
-
-/// `Cast`, to 64-bit integers as such where no shape is open. tract makes its symbolic ones of them,
-/// which open shapes need and several of its operators do not take.
+/// `Cast`, to 64-bit integers as such where no shape is open, and for recipes. tract makes its symbolic
+/// ones of them, which open shapes need and several of its operators do not take.
 fn cast_to(context: &ParsingContext, node: &NodeProto) -> Built {
     if node.get_attr::<DatumType>("to")? != DatumType::I64 {
         return stock(context, node);
     }
-    match context.template.symbols.all_symbols().is_empty() {
+    match node.domain == TRACT || context.template.symbols.all_symbols().is_empty() {
         true => Ok((Box::new(cast(DatumType::I64)), vec![])),
         false => Ok((expand(OpenCast), vec![])),
     }
@@ -307,32 +263,27 @@ impl Wiring for Accurate {
     }
 }
 
-/// The largest or smallest of some elements. Of no floats it is an infinity, where tract gives the
-/// largest or smallest that is none; of bools it is one too.
+/// The largest or smallest of some elements. Bools are taken as bytes, and floats by halves: tract begins
+/// with the least finite number, which twice is the infinity that it does not know.
 #[derive(Debug, Clone)]
-struct Extreme {
-    of_none: f32,
-}
+struct Extreme;
 
 impl Wiring for Extreme {
     fn wire(&self, site: Site) -> TractResult<TVec<OutletId>> {
         let Site { inner, prefix, model, inputs } = site;
-        let fact = model.outlet_fact(inputs[0])?.clone();
-        if fact.datum_type == DatumType::Bool {
-            let mut inputs: TVec<OutletId> = inputs.into();
-            let bytes = cast(DatumType::U8);
-            inputs[0] = model.wire_node(format!("{prefix}.bytes"), bytes, &inputs[..1])?[0];
-            let made = inner.wire(prefix, model, &inputs)?;
-            return model.wire_node(format!("{prefix}.bools"), cast(DatumType::Bool), &made);
-        }
-        let made = inner.wire(prefix, model, inputs)?;
-        if !fact.datum_type.is_float() || fact.shape.volume() != TDim::Val(0) {
-            return Ok(made);
-        }
-        let shape = model.outlet_fact(made[0])?.shape.clone();
-        let none = tensor0(self.of_none).cast_to_dt(fact.datum_type)?.into_owned();
-        let none = none.broadcast_into_rank(shape.rank())?;
-        let none = model.add_const(format!("{prefix}.none"), none)?;
-        model.wire_node(format!("{prefix}.full"), MultiBroadcastTo { shape }, &[none])
+        let datum_type = model.outlet_fact(inputs[0])?.datum_type;
+        let wide = match datum_type {
+            DatumType::Bool => DatumType::U8,
+            // The least numbers of 16 bits have no half of that size.
+            DatumType::F16 => DatumType::F32,
+            other => other,
+        };
+        let mut inputs: TVec<OutletId> = inputs.into();
+        inputs[0] = model.wire_node(format!("{prefix}.wide"), cast(wide), &inputs[..1])?[0];
+        let (half, whole) = if wide.is_float() { (0.5, 2.0) } else { (1.0, 1.0) };
+        inputs[0] = scaled(&format!("{prefix}.half"), model, inputs[0], half)?;
+        let made = inner.wire(prefix, model, &inputs)?[0];
+        let made = scaled(&format!("{prefix}.whole"), model, made, whole)?;
+        model.wire_node(format!("{prefix}.narrow"), cast(datum_type), &[made])
     }
 }

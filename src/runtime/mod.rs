@@ -11,6 +11,7 @@ mod bitlinear;
 mod composite;
 mod failure;
 mod guard;
+mod honoured;
 mod key;
 mod lower;
 mod mend;

@@ -8,34 +8,17 @@ use super::{
     OPERATORS,
     composite::Composite,
     failure::reason,
+    honoured::{Way, way},
     lower::{Lowered, Names, made_twice, opset_of},
-    recipes,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    operator::DOMAIN,
     proto::{GraphProto, NodeProto},
 };
 use prost::Message as _;
 use std::collections::HashMap;
 use tract_hir::{internal::*, ops::konst::Const};
 use tract_onnx::{model::ParsingContext, ops::logic::If, pb};
-
-/// Operators of com.microsoft that tract's builders of the same name are right for.
-const CONTRIB: [&str; 12] = [
-    "BiasGelu",
-    "DequantizeLinear",
-    "FastGelu",
-    "GatherBlockQuantized",
-    "Gelu",
-    "MatMulNBits",
-    "QuantizeLinear",
-    "QuickGelu",
-    "RotaryEmbedding",
-    "SimplifiedLayerNormalization",
-    "SkipLayerNormalization",
-    "SkipSimplifiedLayerNormalization",
-];
 
 /// What is fed into the model.
 pub(super) struct Feed<'f> {
@@ -171,21 +154,24 @@ impl<'a> Walk<'a> {
     }
 
     fn node(&mut self, node: &NodeProto) -> Result<ToWire> {
-        let (op, captured) = match (node.standard(), recipes::find(node)) {
-            ("If", _) => self.branches(node)?,
-            (_, Some(recipe)) => (Composite::new(node.clone(), recipe).into(), vec![]),
-            _ => self.build(node)?,
+        let opset = opset_of(node).unwrap_or(self.lowered.opset);
+        let (op, captured) = match way(node, opset).map_err(|why| unsupported(node, why))? {
+            Way::Recipe(recipe) => {
+                let symbols = self.context.template.symbols.clone();
+                (Composite::new(node.clone(), opset, recipe, symbols).into(), vec![])
+            }
+            Way::Tract if node.op_type() == "If" => self.branches(node)?,
+            Way::Tract => self.build(node, opset)?,
         };
         let name = self.node_names.unique(node.label());
-        let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
-        let made = op.nboutputs().unwrap_or_default();
-        if let Some(output) = outputs.get(made) {
-            let why = format!("its output `{output}` is not supported");
-            return Err(unsupported(node, why));
-        }
-        let facts = outputs.iter().map(|_| InferenceFact::default()).collect();
+        // Some operators of tract's have no outputs but those that the node has, others have all.
+        let has = op.nboutputs().map_err(|e| unsupported(node, reason(&e)))?;
+        let given: Vec<(usize, &String)> =
+            node.output.iter().enumerate().filter(|(_, o)| !o.is_empty()).collect();
+        let facts = tvec![InferenceFact::default(); has];
         let id = self.model.add_node(&*name, op, facts).map_err(|e| refused(&name, &e))?;
-        for (slot, output) in outputs.into_iter().enumerate() {
+        for (nth, &(index, output)) in given.iter().enumerate() {
+            let slot = if has == given.len() { nth } else { index };
             let before = self.outlets.insert(output.clone(), OutletId::new(id, slot));
             if before.is_some() || self.lowered.stored.contains_key(output) {
                 return Err(made_twice(output));
@@ -196,22 +182,19 @@ impl<'a> Walk<'a> {
     }
 
     /// tract's operator for the node, and the values that graphs nested in it read from outside.
-    fn build(&self, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
-        let operator = node.operator();
-        let known = match operator.domain {
-            "" | "ai.onnx.ml" | DOMAIN => true,
-            "com.microsoft" => CONTRIB.contains(&operator.name),
-            _ => false,
-        };
-        let builder = self.context.framework.op_register.0.get(operator.name);
-        let Some(builder) = builder.filter(|_| known) else { return Err(lacking(node)) };
-        let node_proto = pb::NodeProto::decode(&*node.encode_to_vec())
-            .map_err(|e| unsupported(node, e.to_string()))?;
-        let context = ParsingContext {
-            onnx_operator_set_version: opset_of(node).unwrap_or(self.lowered.opset),
-            ..self.context.clone()
-        };
-        builder(&context, &node_proto).map_err(|e| unsupported(node, reason(&e)))
+    fn build(&self, node: &NodeProto, opset: i64) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
+        let fail = |why: String| unsupported(node, why);
+        let builder = self.context.framework.op_register.0.get(node.op_type());
+        let builder = builder.ok_or_else(|| fail("tract has no such operator".into()))?;
+        let mut node = node.clone();
+        // What is left out last: builders count inputs and outputs.
+        for values in [&mut node.input, &mut node.output] {
+            values.truncate(values.iter().rposition(|v| !v.is_empty()).map_or(0, |i| i + 1));
+        }
+        let node =
+            pb::NodeProto::decode(&*node.encode_to_vec()).map_err(|e| fail(e.to_string()))?;
+        let context = ParsingContext { onnx_operator_set_version: opset, ..self.context.clone() };
+        builder(&context, &node).map_err(|e| fail(reason(&e)))
     }
 
     /// Both branches of an `If`, and what they read from outside.
@@ -282,15 +265,6 @@ fn unsupported(node: &NodeProto, why: String) -> Error {
         format!("node {} can't be run", node.described()),
         why,
         "run the model with ONNX Runtime, or export it without this use of the operator",
-    )
-}
-
-fn lacking(node: &NodeProto) -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        format!("node `{}` can't be run", node.label()),
-        format!("tract has no operator {}", node.operator()),
-        "run the model with ONNX Runtime, or export it without this operator",
     )
 }
 

@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["error", "graph", "operator", "pattern", "proto", "quant", "report", "roles", "text"],
     ),
     ("rules", &["graph", "pattern", "proto", "quant", "rewrite"]),
-    ("runtime", &["error", "graph", "kernels", "npz", "operator", "proto"]),
+    ("runtime", &["error", "graph", "kernels", "npz", "operator", "proto", "text"]),
     ("schedule", &["error"]),
     ("weights", &["error", "proto", "rewrite"]),
 ];

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the models and reference runs in this folder, with ONNX Runtime: `python3 generate.py [NAME...]`.
+"""Makes the models and reference runs in this folder, with ONNX Runtime, or where it has no kernel ONNX's own evaluator: `python3 generate.py [NAME...]`.
 
 One model per case, `NAME.onnx` and `NAME.npz` (`case0/in/{input}`, `case0/out/{output}`).
 """
@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
+from onnx.reference import ReferenceEvaluator
 
 HERE = Path(__file__).resolve().parent
 MS = "com.microsoft"
@@ -30,8 +31,10 @@ def case(name, node, outputs, inputs, stored=(), opset=17, nodes=()):
         [nh.from_array(a, k) for k, a in inputs.items() if k in stored])
     model = h.make_model(graph, ir_version=10, opset_imports=[h.make_opsetid("", opset), h.make_opsetid(MS, 1)])
     feeds = {k: a for k, a in inputs.items() if k not in stored}
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    values = session.run(None, feeds)
+    try: values = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds)
+    except Exception as e:
+        print(f"{name}: ONNX's evaluator, since ONNX Runtime says: {str(e)[:150]}")
+        values = [np.asarray(v) for v in ReferenceEvaluator(onnx.load_from_string(model.SerializeToString())).run(None, feeds)]
     # ONNX Runtime knows the types that ONNX's own inference has no rule for.
     for output, found in zip(model.graph.output, values):
         output.CopyFrom(h.make_tensor_value_info(output.name, kind(found), [None] * found.ndim))
@@ -83,13 +86,14 @@ K, G = 2, 4                                              # kv heads, query heads
 GH = 16
 cos, sin = np.cos(f32(32, GH // 2)), np.sin(f32(32, GH // 2))
 i32 = lambda *a: np.array(a, np.int32)
-def gqa(name, seq, past, seqlens, packed=True, rotary=True, batch=2, total=None, **attributes):
+def gqa(name, seq, past, seqlens, packed=True, rotary=True, batch=2, total=None, sink=False, **attributes):
     total = total or past + seq
     if packed: given, ins = dict(q=f32(batch, seq, (G + 2 * K) * GH)), ["q", "", ""]
     else: given, ins = dict(q=f32(batch, seq, G * GH), k=f32(batch, seq, K * GH), v=f32(batch, seq, K * GH)), ["q", "k", "v"]
     given |= dict(pk=f32(batch, K, past, GH), pv=f32(batch, K, past, GH), lens=i32(*seqlens), total=np.array(total, np.int32))
     ins += ["pk", "pv", "lens", "total"]
     if rotary: given |= dict(cos=cos, sin=sin); ins += ["cos", "sin"]; attributes["do_rotary"] = 1
+    if sink: given |= dict(sink=f32(G)); ins += ["", "", "sink"]
     case(name, node("GroupQueryAttention", ins, ["y", "nk", "nv"], num_heads=G, kv_num_heads=K, **attributes), ["y", "nk", "nv"], given, ["cos", "sin"])
 gqa("gqa-prompt", 5, 0, [4, 4])
 gqa("gqa-token", 1, 4, [4, 4])
@@ -139,3 +143,81 @@ case("flatten-shape", std("Reshape", ["f", "s"], ["y"]), ["y"], dict(x=f32(2, 3,
      nodes=[std("Flatten", ["x"], ["f"], axis=2), std("Shape", ["x"], ["s"])])
 case("dequantize-blocks", std("DequantizeLinear", ["w", "s", "z"], ["y"], axis=1, block_size=4), ["y"],
      dict(w=u8(3, 8), s=f32(3, 2), z=u8(3, 2)), ["w", "s", "z"], opset=21)
+
+# ---------------------------------------------------------------- standard attention
+W = 40                                                   # more keys than tract's attention takes at once
+def attend(name, seq=S, keys=S, past=0, mask=None, lengths=None, kv=N, three=False, scores=False, opset=25, kind=np.float32, **attributes):
+    of = lambda heads, length: f32(B, length, heads * H) if three else f32(B, heads, length, H)
+    given, ins, outs = dict(q=of(N, seq), k=of(kv, keys), v=of(kv, keys)), ["q", "k", "v", "", "", "", ""], ["y", "", "", ""]
+    if three: attributes |= dict(q_num_heads=N, kv_num_heads=kv)
+    if mask is not None: given["m"] = mask; ins[3] = "m"
+    if past: given |= dict(pk=f32(B, kv, past, H), pv=f32(B, kv, past, H)); ins[4:6] = ["pk", "pv"]; outs[1:3] = ["nk", "nv"]
+    if lengths is not None: given["lens"] = np.array(lengths, np.int64); ins[6] = "lens"
+    if scores: outs[3] = "scores"
+    while not ins[-1]: ins.pop()
+    while not outs[-1]: outs.pop()
+    given = {name: a.astype(kind) if a.dtype == np.float32 else a for name, a in given.items()}
+    case("attention25-" + name, std("Attention", ins, outs, **attributes), [o for o in outs if o], given, opset=opset)
+some = lambda *shape: rng.random(shape) < 0.6
+attend("causal-past", seq=3, keys=3, past=4, is_causal=1, opset=23)
+attend("causal-token", seq=1, keys=1, past=4, is_causal=1, opset=23)
+attend("causal-long", seq=W, keys=W, past=W, is_causal=1, left_window_size=7)
+attend("windows", left_window_size=2, right_window_size=1)
+attend("window-past", seq=3, keys=3, past=4, is_causal=1, left_window_size=2, three=True)
+attend("window-masked", mask=some(B, 1, S, S), left_window_size=1, is_causal=1)
+attend("softcap", softcap=0.7, scale=2.0, is_causal=1, opset=23)
+attend("shared-heads", kv=1, three=True, mask=f32(N, S, S))
+attend("lengths", keys=7, lengths=[7, 4], opset=24)
+attend("lengths-causal", seq=2, keys=7, lengths=[7, 1], is_causal=1, opset=24)
+attend("short-mask", seq=2, keys=7, lengths=[5, 3], mask=some(B, 1, 2, 5), opset=24)
+attend("blind-rows", mask=np.tri(S, S, -2, dtype=bool), scores=True, qk_matmul_output_mode=3)
+attend("blind-numbers", mask=np.where(np.tri(S, S, -2), 0, -np.inf).astype(np.float32))
+for mode in range(3): attend(f"scores-{mode}", mask=f32(S, S), softcap=1.5, scores=True, qk_matmul_output_mode=mode)
+attend("f16", mask=some(S, S) | np.eye(S, dtype=bool), kind=np.float16, softmax_precision=1)
+
+gqa("gqa-softcap", 5, 0, [4, 4], softcap=1.5)
+gqa("gqa-sink", 5, 0, [4, 4], packed=False, sink=True, local_window_size=3)
+gqa("gqa-smooth", 1, 4, [4, 4], smooth_softmax=1)
+
+# ---------------------------------------------------------------- what tract passes over
+for name, where in (("offset", np.array([3], np.int64)), ("ids", rng.integers(0, 9, (B, S)))):
+    for shape, heads in (((B, N, S, 8), 0), ((B, S, N * 8), N)):
+        case(f"rotary-{name}-{len(shape)}d", node("RotaryEmbedding", ["x", "at", "cos", "sin"], ["y"], num_heads=heads, interleaved=int(name == "ids")), ["y"],
+             dict(x=f32(*shape), at=where, cos=cos[:, :4], sin=sin[:, :4]), ["cos", "sin"])
+case("rotary-part", node("RotaryEmbedding", ["x", "at", "cos", "sin"], ["y"], num_heads=N, rotary_embedding_dim=8), ["y"],
+     dict(x=f32(B, S, N * 12), at=where, cos=cos[:, :4], sin=sin[:, :4]), ["cos", "sin"])
+rows = dict(x=f32(B, S, D), skip=f32(B, S, D), gamma=f32(D), beta=f32(D), bias=f32(D))
+case("skip-norm", node("SkipLayerNormalization", ["x", "skip", "gamma", "", "bias"], ["y", "", "", "sum"]), ["y", "sum"], {k: v for k, v in rows.items() if k != "beta"})
+case("skip-rms-norm", node("SkipSimplifiedLayerNormalization", ["x", "skip", "gamma", "bias"], ["y", "", "", "sum"], epsilon=1e-3), ["y", "sum"], {k: v for k, v in rows.items() if k != "beta"})
+case("batch-norm", std("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"], epsilon=0.1), ["y"], dict(x=f32(2, 3, 4), s=f32(3), b=f32(3), m=f32(3), v=f32(3) ** 2))
+case("swish", std("Swish", ["x"], ["y"], alpha=1.7), ["y"], dict(x=f32(3, 4)), opset=24)
+case("swiglu", std("SwiGLU", ["a", "b"], ["y"], alpha=0.5), ["y"], dict(a=f32(3, 4), b=f32(3, 4)), opset=28)
+case("celu", std("Celu", ["x"], ["y"], alpha=0.3), ["y"], dict(x=f32(3, 4)))
+case("shift-all", std("BitShift", ["x", "by"], ["y"], direction="RIGHT"), ["y"], dict(x=np.array([-9, 9, -9, 200], np.int32), by=np.array([2, 40, 99, -1], np.int32)), opset=28)
+for name, equation, a, b in (("einsum-one-sided", "...ij,jd->...id", f32(2, 3, 4), f32(4, 5)), ("einsum-unequal", "...ij,...jd->...id", f32(2, 1, 3, 4), f32(5, 4, 2)),
+                             ("einsum-no-result", "b...a,a...", f32(2, 3, 4), f32(4, 3)), ("einsum-diagonal", "...ii,i->...", f32(2, 3, 3), f32(3))):
+    case(name, std("Einsum", ["a", "b"], ["y"], equation=equation), ["y"], dict(a=a, b=b))
+large = f32(3, 4) * 200
+for op in ("ReduceLogSumExp", "LogSoftmax"): case(f"{op.lower()}-large", std(op, ["x"], ["y"]), ["y"], dict(x=large), opset=13)
+case("logsoftmax-11", std("LogSoftmax", ["x"], ["y"], axis=1), ["y"], dict(x=f32(2, 3, 4)), opset=11)
+case("lp-pool", std("GlobalLpPool", ["x"], ["y"], p=3), ["y"], dict(x=f32(2, 3, 4, 5)))
+hidden = np.where(np.tri(4, 4, -1), f32(4, 4), -np.inf).astype(np.float32)
+case("reduce-infinite", std("ReduceMax", ["x"], ["y"], axes=[1]), ["y"], dict(x=hidden), opset=13)
+case("reduce-infinite-f16", std("ReduceMin", ["x"], ["y"], axes=[1]), ["y"], dict(x=(-hidden).astype(np.float16)), opset=13)
+pads = lambda *p: np.array(p, np.int64)
+case("pad-crop", std("Pad", ["x", "p"], ["y"]), ["y"], dict(x=f32(2, 5, 3), p=pads(0, 1, 0, 0, -1, -1)), ["p"])
+case("pad-wrap", std("Pad", ["x", "p", "", "a"], ["y"], mode="wrap"), ["y"], dict(x=f32(4, 5), p=pads(2, 1, -1, 3), a=pads(1, -2)), ["p", "a"], opset=19)
+cut = lambda name, start, end, step, stored=("s", "e", "a", "t"): case(f"slice-{name}", std("Slice", ["x", "s", "e", "a", "t"], ["y"]), ["y"], dict(x=f32(4, 3), s=pads(start), e=pads(end), a=pads(0), t=pads(step)), stored)
+cut("empty", 3, 1, 1); cut("past-the-end", 9, 12, 1); cut("backwards", -1, -2**63, -2); cut("data", -3, 2**62, 1, ("a", "t"))
+case("gather-from-end", std("GatherND", ["x", "i"], ["y"]), ["y"], dict(x=f32(3, 4, 2), i=np.array([[-1, 2], [1, -4]])))
+case("scatter-from-end", std("ScatterND", ["x", "i", "u"], ["y"], reduction="add"), ["y"], dict(x=f32(3, 4), i=np.array([[-1], [-1]]), u=f32(2, 4)), opset=18)
+case("one-hot-out", std("OneHot", ["i", "d", "v"], ["y"], axis=1), ["y"], dict(i=np.array([[-1, 0], [4, 2]]), d=np.array(4), v=f32(2)), ["d", "v"])
+case("compress", std("Compress", ["x", "c"], ["y"], axis=-1), ["y"], dict(x=f32(2, 4), c=np.array([True, False, True])))
+case("range-floats", std("Range", ["a", "b", "c"], ["y"]), ["y"], dict(zip("abc", (np.float32(v) for v in (0.5, 2.0, 0.4)))), ["a", "b", "c"])
+case("tensor-scatter", std("TensorScatter", ["x", "u", "i"], ["y"], mode="circular"), ["y"], dict(x=f32(2, 3, 4, 2), u=f32(2, 3, 2, 2), i=np.array([3, 1])), opset=24)
+case("top-k-places", std("TopK", ["x", "k"], ["", "y"]), ["y"], dict(x=f32(3, 5), k=pads(2)), ["k"])
+case("quantize-row", std("QuantizeLinear", ["x", "s", "z"], ["y"], axis=0), ["y"], dict(x=f32(3, 4) * 9, s=np.abs(f32(3)) + 0.1, z=np.array([0, -7, 99], np.int8)))
+case("quantize-tie", std("QuantizeLinear", ["x", "s"], ["y"]), ["y"], dict(x=np.arange(1, 60, 2).astype(np.float32) * np.float32(0.05), s=np.float32(0.1)), ["s"])
+case("dequantize-i16", std("DequantizeLinear", ["x", "s", "z"], ["y"]), ["y"], dict(x=rng.integers(-999, 999, (2, 3)).astype(np.int16), s=np.float16(0.02), z=np.array(7, np.int16)), opset=21)
+case("n-bits-f32", node("MatMulNBits", ["x", "w", "s"], ["y"], K=64, N=3, bits=4, block_size=32), ["y"], dict(x=f32(2, 64), w=u8(3, 2, 16), s=f32(3, 2)), ["w", "s"])
+case("gather-n-bits-f32", node("GatherBlockQuantized", ["w", "i", "s"], ["y"], block_size=32, bits=4), ["y"], dict(w=u8(5, 32), i=np.array([3, 0], np.int32), s=f32(5, 2)), ["w", "s"])

@@ -1,14 +1,18 @@
 //! com.microsoft.EmbedLayerNormalization.
 
+use super::Table;
 use crate::runtime::composite::{Attribute, Body};
 use tract_hir::internal::*;
 
+pub(super) const OPERATORS: Table =
+    &[("com.microsoft.EmbedLayerNormalization : 9 -> 3 epsilon mask_index_type", embed_layer_norm)];
+
 /// input_ids `[b, s]`, segment_ids, word, position and segment embeddings, gamma, beta, mask `[b, s]`,
 /// position_ids. Gives the normalised sum, the number of unmasked tokens of each row, and the sum.
-pub(super) fn embed_layer_norm(body: &mut Body) -> TractResult<Vec<String>> {
+fn embed_layer_norm(body: &mut Body) -> TractResult<Vec<String>> {
     let name = |i| body.optional(i).map(|g| g.name.clone());
     let ids = body.input(0)?.clone();
-    let [batch, seq] = ids.shape[..] else { bail!("input_ids have shape {:?}", ids.shape) };
+    let [batch, seq] = &ids.shape[..] else { bail!("input_ids have shape {:?}", ids.shape) };
     let (word, position) = (body.input(2)?.name.clone(), body.input(3)?.name.clone());
     let (gamma, beta) = (body.input(5)?.name.clone(), body.input(6)?.name.clone());
     let (segments, segment, mask, positions) = (name(1), name(4), name(7), name(8));
@@ -31,9 +35,9 @@ pub(super) fn embed_layer_norm(body: &mut Body) -> TractResult<Vec<String>> {
         Some(mask) => {
             let axes = body.ints(&[1]);
             let count = body.op("ReduceSum", &[&mask, &axes], &[("keepdims", Attribute::Int(0))]);
-            body.op("Cast", &[&count], &[("to", Attribute::Int(6))])
+            body.cast(&count, DatumType::I32)?
         }
-        None => body.constant(tensor1(&vec![0i32; batch])),
+        None => body.constant(tensor1(&vec![0i32; batch.to_usize()?])),
     };
     Ok(vec![normal, lengths, sum])
 }

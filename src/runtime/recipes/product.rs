@@ -1,11 +1,19 @@
 //! Products with something fused into them.
 
+use super::Table;
 use crate::runtime::composite::{Attribute, Body};
 use tract_hir::internal::*;
 
+pub(super) const OPERATORS: Table = &[
+    ("com.microsoft.DynamicQuantizeMatMul : 5", dynamic_quantize_matmul),
+    ("com.microsoft.FusedGemm : 3 activation alpha beta transA transB", fused_gemm),
+    ("com.microsoft.FusedMatMul : 2 alpha transA transB transBatchA=0 transBatchB=0", fused_matmul),
+    ("com.microsoft.TransposeMatMul : 2 alpha transA transB", fused_matmul),
+    ("com.microsoft.MatMulIntegerToFloat : 7", matmul_integer_to_float),
+];
+
 /// com.microsoft.FusedMatMul and its older name TransposeMatMul: `alpha · op(A) · op(B)`.
-pub(super) fn fused_matmul(body: &mut Body) -> TractResult<Vec<String>> {
-    body.unused(&["transBatchA", "transBatchB"])?;
+fn fused_matmul(body: &mut Body) -> TractResult<Vec<String>> {
     let a = turned(body, 0, "transA")?;
     let b = turned(body, 1, "transB")?;
     let product = body.op("MatMul", &[&a, &b], &[]);
@@ -19,8 +27,8 @@ pub(super) fn fused_matmul(body: &mut Body) -> TractResult<Vec<String>> {
 }
 
 /// com.microsoft.FusedGemm: a `Gemm` and an activation without parameters.
-pub(super) fn fused_gemm(body: &mut Body) -> TractResult<Vec<String>> {
-    let activation = body.node.string("activation").unwrap_or_default();
+fn fused_gemm(body: &mut Body) -> TractResult<Vec<String>> {
+    let activation = body.text("activation");
     let plain = ["Relu", "Sigmoid", "Tanh", "Softplus", "Softsign"];
     ensure!(plain.contains(&activation), "its activation `{activation}` is not supported");
     let inputs = (0..3).filter_map(|i| body.optional(i)).map(|g| g.name.clone());
@@ -37,7 +45,7 @@ pub(super) fn fused_gemm(body: &mut Body) -> TractResult<Vec<String>> {
 }
 
 /// com.microsoft.MatMulIntegerToFloat: A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias.
-pub(super) fn matmul_integer_to_float(body: &mut Body) -> TractResult<Vec<String>> {
+fn matmul_integer_to_float(body: &mut Body) -> TractResult<Vec<String>> {
     let name = |body: &Body, i| body.input(i).map(|g| g.name.clone());
     let (a, b) = (name(body, 0)?, name(body, 1)?);
     let (a_scale, b_scale) = (name(body, 2)?, name(body, 3)?);
@@ -48,7 +56,7 @@ pub(super) fn matmul_integer_to_float(body: &mut Body) -> TractResult<Vec<String
 }
 
 /// com.microsoft.DynamicQuantizeMatMul: A (float), B, b_scale, b_zero_point, bias.
-pub(super) fn dynamic_quantize_matmul(body: &mut Body) -> TractResult<Vec<String>> {
+fn dynamic_quantize_matmul(body: &mut Body) -> TractResult<Vec<String>> {
     let name = |body: &Body, i| body.input(i).map(|g| g.name.clone());
     let (a, b, b_scale) = (name(body, 0)?, name(body, 1)?, name(body, 2)?);
     let optional = |i| body.optional(i).map(|g| g.name.clone());
