@@ -15,7 +15,7 @@ pub(super) use stored::Stored;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    proto::{self, GraphProto, ModelProto, NodeProto, ValueInfoProto},
+    proto::{self, GraphProto, ModelProto, ValueInfoProto},
 };
 use std::collections::HashMap;
 
@@ -47,17 +47,6 @@ pub(super) fn lower(mut model: ModelProto) -> Result<Lowered> {
     let stored = stored::take(&mut graph)?;
     let by_value = ByValue::of(&graph);
     Ok(Lowered { opset, graph, stored, by_value })
-}
-
-/// The nodes of the graph and of all graphs nested in it.
-fn all_nodes(graph: &GraphProto) -> Vec<&NodeProto> {
-    let mut nodes: Vec<&NodeProto> = graph.node.iter().collect();
-    let mut next = 0;
-    while let Some(node) = nodes.get(next).copied() {
-        nodes.extend(node.graphs().flat_map(|g| &g.node));
-        next += 1;
-    }
-    nodes
 }
 
 /// The element type and dimensions of a graph input or output that is a tensor.
