@@ -327,6 +327,41 @@ fn norms_of_one_input_are_one_again_where_their_gains_are_equal() {
     }
 }
 
+/// The main graph with every value that nobody else knows under a name that says nothing.
+fn anonymous(mut model: ModelProto) -> ModelProto {
+    let graph = model.graph.as_mut().unwrap();
+    let known: BTreeSet<String> =
+        graph.input.iter().chain(&graph.output).map(|v| v.name().to_owned()).collect();
+    let stored = graph.initializer.iter_mut().filter_map(|t| t.name.as_mut());
+    let values = graph.node.iter_mut().flat_map(|n| n.input.iter_mut().chain(&mut n.output));
+    let mut names = BTreeMap::new();
+    for name in stored.chain(values).filter(|n| !n.is_empty() && !known.contains(*n)) {
+        let number = names.len();
+        *name = names.entry(name.clone()).or_insert_with(|| format!("v{number}")).clone();
+    }
+    for (number, node) in graph.node.iter_mut().enumerate() {
+        node.name = Some(format!("n{number}"));
+    }
+    model
+}
+
+#[test]
+fn a_qat_file_comes_back_whatever_its_values_are_called() {
+    let operators = |qat: &ModelProto| -> Vec<String> {
+        let graph = made(qat, &Options::default()).model.graph.unwrap();
+        graph.node.iter().map(|node| node.operator().to_string()).collect()
+    };
+    let every = |options| trained(Options { filters: every(), ..options });
+    for (name, options) in [
+        ("shared", every(placed(Placement::All))),
+        ("half", every(corrected(2, LowRankInit::Svd))),
+        ("new_norm", every(placed(Placement::All))),
+    ] {
+        let qat = made(&small(name), &options).model;
+        assert_eq!(operators(&anonymous(qat.clone())), operators(&qat), "{name}");
+    }
+}
+
 #[test]
 fn a_parameter_that_a_qat_file_hands_out_is_still_handed_out() {
     let Made { model: mut qat, manifest, .. } = made(&small("plain"), &trained(none()));
