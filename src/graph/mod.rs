@@ -3,13 +3,13 @@
 
 mod check;
 mod constant;
-mod norm;
 mod patch;
 mod types;
 mod view;
 
 pub use check::check;
-pub use constant::{Constants, Expression, Matrix, NotConstant};
-pub use norm::{Norm, norm};
+pub use constant::{
+    Constants, Expression, Matrix, NotConstant, compute, is_computed, is_elementwise,
+};
 pub use patch::{Before, Patch, apply, drop_orphans};
 pub use view::{NodeId, Use, View, captured};

@@ -2,10 +2,11 @@
 
 use super::rule::{Effect, NoMatch, Projection, Rule};
 use crate::{
-    graph::{self, Constants, NodeId, Norm, View},
+    graph::{Constants, NodeId, View},
     pattern::{Bindings, Miss},
     proto::{ModelProto, NodeProto, opset},
     roles::{self, Role},
+    values::norm,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -84,8 +85,7 @@ fn survey_graph<'r>(
         let output = view.node(site.root).output.first().map_or("", String::as_str);
         let own_bias = projection.bias.clone();
         site.tied = projection.weight.leaves.iter().find_map(|leaf| tables.get(leaf).cloned());
-        let norm = graph::norm(view, &constants, &projection.input);
-        let norm = norm.filter(|norm| is_as_wide(&constants, norm, projection.weight.k));
+        let norm = norm(view, &constants, &projection.input, Some(projection.weight.k));
         site.norm = norm.map(|norm| norm.node);
         site.bias = own_bias.or_else(|| added_constant(view, &constants, output));
         site.part_sizes = match &projection.part_sizes[..] {
@@ -116,12 +116,6 @@ fn forget_most(sites: &mut [Site]) {
             weight.forget();
         }
     }
-}
-
-/// Whether a norm works along rows of `k`: one of each head's features is another.
-fn is_as_wide(constants: &Constants, norm: &Norm, k: usize) -> bool {
-    let gain = norm.gain.as_ref().and_then(|gain| constants.value(gain).ok());
-    gain.is_none_or(|gain| gain.len() == k)
 }
 
 /// The first rule that takes or refuses a node has it; later ones don't see it.

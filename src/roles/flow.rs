@@ -54,8 +54,8 @@ pub(super) enum Stop {
     Stream,
 }
 
-pub(super) struct Flow<'m> {
-    pub wires: Wires<'m>,
+pub(super) struct Flow<'v, 'm> {
+    pub wires: Wires<'v, 'm>,
     pub level: Vec<Level>,
     /// By value: the nearest value that all its content passes through.
     pub root: Vec<Value>,
@@ -101,8 +101,8 @@ impl Reach {
     }
 }
 
-impl<'m> Flow<'m> {
-    pub fn new(wires: Wires<'m>, cores: &[Core]) -> Self {
+impl<'v, 'm> Flow<'v, 'm> {
+    pub fn new(wires: Wires<'v, 'm>, cores: &[Core]) -> Self {
         let count = wires.len();
         let level = wires.constant.iter().map(|c| if *c { Level::Constant } else { Level::Side });
         let mut flow = Flow {

@@ -1,6 +1,7 @@
 //! Roles found in real exports, with and without their names, and in one small graph per pattern.
 
 use bitonnx::{
+    array::Array,
     graph::View,
     proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto},
     roles::{self, Role, Site},
@@ -381,7 +382,7 @@ fn packed_gate_and_up() {
 
 #[test]
 fn plain_mlp() {
-    for act in ["Relu", "Gelu", "FastGelu", "BiasGelu"] {
+    for act in ["PRelu", "com.microsoft.FastGelu", "com.microsoft.BiasGelu"] {
         check(
             &format!(
                 "x => y
@@ -712,8 +713,10 @@ fn parse(text: &str) -> GraphProto {
         let (outputs, call) = line.split_once(" = ").unwrap();
         let (head, operands) = call.strip_suffix(')').unwrap().split_once('(').unwrap();
         let (op, attribute) = head.split_once('<').unwrap_or((head, ""));
+        let (domain, op) = op.rsplit_once('.').unwrap_or(("", op));
         graph.node.push(NodeProto {
             op_type: Some(op.into()),
+            domain: Some(domain.into()),
             name: Some(outputs.into()),
             input: operands
                 .split(", ")
@@ -731,8 +734,9 @@ fn operand(text: &str, stored: &mut Vec<TensorProto>) -> String {
     let (name, dims) = text.split_once(':').unwrap_or((text, ""));
     let is_stored = name.starts_with(char::is_uppercase) || text.contains(':');
     if is_stored && !stored.iter().any(|t| t.name() == name) {
-        let dims = dims.split('x').filter_map(|d| d.parse().ok()).collect();
-        stored.push(TensorProto { name: Some(name.into()), dims, ..Default::default() });
+        let dims: Vec<usize> = dims.split('x').filter_map(|d| d.parse().ok()).collect();
+        let halves = vec![0.5f32; dims.iter().product()];
+        stored.push(Array::from_vec(&dims, halves).unwrap().to_tensor(name));
     }
     name.into()
 }

@@ -139,6 +139,14 @@ fn convert(call: &mut Call, to: DataType) -> Outcome {
     x.cast(to).ok_or_else(|| format!("it casts to {}", type_name(to as i32)))
 }
 
+/// `Dropout` outside of training.
+pub fn dropout(call: &mut Call) -> Outcome {
+    match call.take_optional(2).map(|training| training.scalar()) {
+        None | Some(Some(0.0)) => call.take(0),
+        _ => Err("it may drop elements".to_owned()),
+    }
+}
+
 pub fn transpose(call: &mut Call) -> Outcome {
     let x = call.take(0)?;
     let rank = x.shape().len();
