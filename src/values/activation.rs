@@ -16,14 +16,21 @@ pub fn is_activated<'m>(
     aside: &dyn Fn(&str) -> bool,
 ) -> bool {
     let sight = Sight { aside, ..Sight::new(view, constants) };
-    let (mut value, mut passed) = (value, 0);
-    sight.cuts(value).any(|cut| {
-        // Only what lies before the last cut is new.
-        let nodes = cut.nodes[..cut.nodes.len() - passed].to_vec();
-        let piece = Cut { value, nodes, ..cut };
-        (value, passed) = (cut.x, cut.nodes.len());
-        piece.is_elementwise() && bends(&piece)
-    })
+    // The longest part that is elementwise, and the value and the nodes after it.
+    let (mut run, mut end, mut after): (Option<Cut>, _, _) = (None, value, 0);
+    for cut in sight.cuts(value) {
+        let length = cut.nodes.len();
+        let part = Cut { value: end, nodes: cut.nodes[..length - after].to_vec(), ..cut };
+        if part.is_elementwise() {
+            run = Some(part);
+            continue;
+        }
+        if run.take().is_some_and(|run| bends(&run)) {
+            return true;
+        }
+        (end, after) = (part.x, length);
+    }
+    run.is_some_and(|run| bends(&run))
 }
 
 /// Activations are told from clips that never clip, soft caps and roundings by how far they are from
@@ -39,11 +46,11 @@ fn bends(piece: &Cut) -> bool {
         values.get(piece.value)?.clone().cast(DataType::Double)
     });
     let Some(Array::F64(made)) = made else { return false };
-    let features = made.len() / x.len();
-    let made = made.as_standard_layout();
-    // Each feature may have a bias and a slope of its own: the first stands for all.
-    let y: Vec<f64> = made.iter().step_by(features.max(1)).copied().collect();
-    y.len() == x.len() && distance(&x, &y) > BENT
+    // Each feature may have a bias and a slope of its own.
+    let features = (made.len() / x.len()).max(1);
+    let made: Vec<f64> = made.iter().copied().collect();
+    let feature = |i: usize| made.iter().skip(i).step_by(features).copied().collect::<Vec<f64>>();
+    made.len() == features * x.len() && (0..features).any(|i| distance(&x, &feature(i)) > BENT)
 }
 
 /// How far values are from the nearest line, as a part of their range; the abscissae are even.

@@ -211,7 +211,10 @@ struct Rounded<'a, 'm> {
     u: Vec<f64>,
     /// What each row was multiplied with to be that; absent where it is no multiple.
     scales: Option<Vec<f64>>,
+    /// The node that rounds it.
     node: &'m NodeProto,
+    /// Whether that node does nothing else.
+    plain: bool,
 }
 
 impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
@@ -317,9 +320,11 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
             if is_integers(&u) {
                 continue;
             }
-            let (scales, end) = (self.scales(&u), cut.x == self.cut.x);
-            let (found, node) = (scales.is_some(), self.rounding_node(&cut, &u)?);
-            let rounded = Rounded { cut, u, scales, node };
+            let scales = self.scales(&u);
+            let end = scales.as_ref().is_some_and(|s| s.iter().all(|scale| near(*scale, 1.0)));
+            let (found, rounding) = (scales.is_some(), self.rounding_node(&cut, &u));
+            let (plain, node) = (rounding.is_some(), rounding.or(cut.nodes().last())?);
+            let rounded = Rounded { cut, u, scales, node, plain };
             if found && !(end && nearest.is_some()) {
                 return Some(rounded);
             }
@@ -340,12 +345,15 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
                     && made.iter().zip(u).all(|(q, u)| u.abs() > 128.0 || (q - u).abs() <= 1.5)
             })
         };
-        cut.nodes().find(rounds).or_else(|| cut.nodes().last())
+        cut.nodes().find(rounds)
     }
 
     /// The least `g`, 0 where there is none, if what is rounded is `x·127/g`; else what is.
     fn eps(&self, rounded: &Rounded) -> Result<f64, String> {
         let scales = rounded.scales.as_ref().ok_or_else(|| self.unlike(&rounded.u))?;
+        if !rounded.plain && scales.iter().all(|scale| near(*scale, 1.0)) {
+            return Err(UNLIKE.to_owned());
+        }
         let last = ROWS - 1;
         let (scale, levels) = (scales[last], scales[last] * magnitude(last));
         if scales.iter().all(|other| near(*other, scale)) {
@@ -378,12 +386,10 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
         let k = self.k();
         let rows = || self.rows.iter().zip(u.chunks_exact(k));
         let grouped = |group: usize| {
-            let groups = rows().flat_map(|(x, u)| x.chunks(group).zip(u.chunks(group)));
-            let mut groups = groups.enumerate();
-            groups.all(|(index, (x, u))| {
+            let mut groups = rows().flat_map(|(x, u)| x.chunks(group).zip(u.chunks(group)));
+            groups.all(|(x, u)| {
                 let most = u.iter().fold(0.0, |m: f64, u| m.max(u.abs()));
                 let scale = u[0] / x[0];
-                let _ = index;
                 x.iter().zip(u).all(|(x, u)| (x * scale - u).abs() <= CLOSE * most)
             })
         };
@@ -393,7 +399,7 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
             let most = u.iter().fold(0.0, |m: f64, u| m.max(u.abs()));
             x.iter().zip(u).all(|(x, u)| (x * scale + shift - u).abs() <= CLOSE * most)
         });
-        match (2..k).find(|group| k.is_multiple_of(*group) && grouped(*group)) {
+        match (2..k).rev().find(|group| k.is_multiple_of(*group) && grouped(*group)) {
             Some(group) => format!("each {group} elements by a scale of their own, not each token"),
             None if shifted && k > 2 => "what a zero point shifts".to_owned(),
             None => UNLIKE.to_owned(),
@@ -449,9 +455,8 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
             let close = |i: usize| (of(i) - made[i]).abs() <= CLOSE * factor.abs() * g(i / k);
             (0..made.len()).all(close)
         };
-        let last = (ROWS - 1) * k..ROWS * k;
         let dot = |a: &dyn Fn(usize) -> f64, b: &dyn Fn(usize) -> f64| {
-            last.clone().map(|i| a(i) * b(i)).sum::<f64>()
+            (0..made.len()).map(|i| a(i) * b(i) / g(i / k).powi(2)).sum::<f64>()
         };
         let (of_made, of_x) = (|i: usize| made[i], |i: usize| self.rows[i / k][i % k]);
         let factor = dot(&scaled, &of_made) / dot(&scaled, &scaled);
@@ -466,27 +471,31 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
         if fits(&|i| q * scaled(i) + x * of_x(i), q) {
             return Err(format!("its operand `{value}` is still {x:.3} parts unquantised"));
         }
-        Err(format!("`{value}` is not the codes of node `{}` times g/127", self.codes))
+        Err(format!("`{value}` is not the codes `{}` times g/127", self.codes))
     }
 
-    /// Whether `root` does not change where the activation moves between the same two roundings.
+    /// Whether `root` does not change where the least element of a row moves between the same roundings.
     fn is_quantised(&self, root: NodeId) -> bool {
-        let output = self.cut.sight.node(root).output[0].as_str();
-        let mut noise = noise(1);
-        let mut moved = self.rows.clone();
-        for (index, row) in moved.iter_mut().enumerate() {
-            let fixed = peak(index, row.len());
-            for (i, x) in row.iter_mut().enumerate().filter(|(i, _)| *i != fixed) {
-                let _ = i;
-                *x += 1e-6 * magnitude(index) * noise();
-            }
-        }
+        let (output, k) = (self.cut.sight.node(root).output[0].as_str(), self.k());
+        let mut moved = self.rows.concat();
+        let least = |row: &Vec<f64>| {
+            let least = |a: &usize, b: &usize| row[*a].abs().total_cmp(&row[*b].abs());
+            (0..k).min_by(least).unwrap_or(0)
+        };
+        let places: Vec<usize> =
+            self.rows.iter().enumerate().map(|(row, x)| row * k + least(x)).collect();
+        let by = |place: usize| 1e-6 * magnitude(place / k);
+        places.iter().for_each(|place| moved[*place] += by(*place));
         let x = &self.values[self.cut.x];
-        let again = Array::from_vec(x.shape(), moved.concat()).and_then(|m| m.cast(x.dtype()));
-        let again = again.and_then(|x| self.cut.until(x).0.get(output).and_then(numbers));
+        let again = Array::from_vec(x.shape(), moved).and_then(|moved| moved.cast(x.dtype()));
+        let again = again.and_then(|x| numbers(self.cut.until(x).0.get(output)?));
         let (Some(before), Some(after)) = (self.numbers(output), again) else { return false };
-        let same = before.iter().zip(&after).filter(|(a, b)| a == b).count();
-        same * 10 > before.len() * 8
+        let stays = |place: &&usize| {
+            let top = **place / k * k + peak(**place / k, k);
+            let slope = before[top] / self.rows[**place / k][top % k];
+            (after[**place] - before[**place]).abs() <= 0.25 * (slope * by(**place)).abs()
+        };
+        places.iter().filter(stays).count() * 10 > ROWS * 8
     }
 
     /// Whether a float other than a code changes its width on the way to the product.
