@@ -17,7 +17,7 @@ use crate::{
     text,
 };
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What the rules make of a node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -219,14 +219,10 @@ fn near<'l>(labels: &[&'l str], name: &str) -> Vec<&'l str> {
     let mut near = if name.is_empty() { Vec::new() } else { holding(name) };
     if near.is_empty() {
         let parts = name.split(SEPARATORS).count();
-        let likely: HashSet<&str> = labels.iter().flat_map(|label| windows(label, parts)).collect();
-        let mut likely: Vec<(f64, &str)> = likely
-            .into_iter()
-            .map(|part| (strsim::normalized_damerau_levenshtein(name, part), part))
-            .filter(|(likeness, _)| *likeness >= 0.6)
-            .collect();
-        likely.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        near = likely.into_iter().flat_map(|(_, part)| holding(part)).collect();
+        let known: BTreeSet<&str> = labels.iter().flat_map(|label| windows(label, parts)).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        let likely = similar::get_close_matches(name, &known, SHOWN, 0.6);
+        near = likely.into_iter().flat_map(holding).collect();
     }
     let mut seen = HashSet::new();
     near.retain(|label| seen.insert(*label));

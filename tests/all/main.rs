@@ -15,6 +15,7 @@ macro_rules! assert_snapshot {
     };
 }
 
+#[cfg(feature = "cli")]
 mod cli;
 mod constants;
 mod files;
