@@ -21,6 +21,7 @@ use std::collections::{BTreeSet, HashSet};
 
 /// What the rules make of a node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The graph that holds it.
     pub graph: String,
@@ -54,6 +55,7 @@ pub enum Outcome {
 
 /// A rule as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RuleText {
     /// Its name.
     pub name: String,
@@ -87,7 +89,7 @@ pub fn explain(
     let model = settled.as_ref().unwrap_or(model);
     let graphs = survey(model, recipe);
     let sites: Vec<&Site> = graphs.iter().flatten().collect();
-    let mut decisions = decide(&sites, options, is_qat)?.0.into_iter();
+    let mut decisions = decide(model, &sites, options, is_qat)?.0.into_iter();
     let decided: Vec<Decided> =
         graphs.iter().map(|sites| sites.iter().zip(decisions.by_ref()).collect()).collect();
     let mut found = Vec::new();
