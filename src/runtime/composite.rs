@@ -198,7 +198,7 @@ pub(super) struct Composite {
     node: NodeProto,
     recipe: Recipe,
     /// What the recipe made, once the inputs are known.
-    body: Option<InferenceModel>,
+    body: Option<TypedModel>,
 }
 
 impl Composite {
@@ -211,14 +211,14 @@ impl Composite {
     }
 
     /// Asks the recipe and analyses what it made; `None` as long as an input is not known.
-    fn cook(&self, facts: &[InferenceFact]) -> TractResult<Option<InferenceModel>> {
+    fn cook(&self, facts: &[InferenceFact]) -> TractResult<Option<TypedModel>> {
         rule_if_some!(known = facts.iter().map(known).collect::<Option<Vec<_>>>());
         let mut feeds = Vec::new();
         let mut inputs = vec![None; self.node.input.len()];
         let given = inputs.iter_mut().zip(&self.node.input).filter(|(_, name)| !name.is_empty());
         for (index, ((input, _), fact)) in given.zip(known).enumerate() {
             let name = format!("input_{index}");
-            let source = InferenceFact::dt_shape(fact.datum_type, &fact.shape);
+            let source = fact.datum_type.fact(&*fact.shape);
             let value = fact.value.clone();
             feeds.push(Feed { name: name.clone().into(), fact: source, value });
             *input = Some(Given { name, ..fact });
@@ -233,10 +233,8 @@ impl Composite {
             .collect();
         ensure!(graph.output.len() == self.outputs(), "one of its outputs is not supported");
         let lowered = Lowered { opset: OPSET, graph, stored, by_value: ByValue::default() };
-        let mut model = walk(&lowered, feeds, SymbolScope::default())
-            .map_err(|e| format_err!("{}: {}", e.what(), e.why()))?;
-        model.analyse(false)?;
-        Ok(Some(model))
+        let model = walk(&lowered, feeds, SymbolScope::default());
+        model.map(Some).map_err(|e| format_err!("{}: {}", e.what(), e.why()))
     }
 }
 
@@ -274,7 +272,7 @@ impl InferenceOp for Composite {
         }
         if let Some(body) = &self.body {
             for (slot, output) in outputs.iter_mut().enumerate() {
-                let found = body.output_fact(slot)?;
+                let found = InferenceFact::from(body.output_fact(slot)?);
                 output.datum_type.unify_with(&found.datum_type)?;
                 output.shape.unify_with(&found.shape)?;
             }
@@ -304,7 +302,6 @@ impl InferenceOp for Composite {
                 self.cook(&facts)?.context("the shapes of its inputs depend on data")?
             }
         };
-        let body = body.into_typed()?;
         let sources = body.input_outlets()?.iter().zip(&node.inputs);
         let mut wired: HashMap<OutletId, OutletId> =
             sources.map(|(inner, outer)| (*inner, mapping[outer])).collect();

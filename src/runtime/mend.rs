@@ -1,5 +1,6 @@
 //! Operators of tract's that are not right for every model, mended.
 
+use super::key::OPEN;
 use std::sync::LazyLock;
 use tract_core::ops::{array::MultiBroadcastTo, cast::cast, einsum::EinSum, logic::Iff, math};
 use tract_hir::{internal::*, ops::logic::wire_with_rank_broadcast};
@@ -233,9 +234,9 @@ fn cast_to(context: &ParsingContext, node: &NodeProto) -> Built {
     if node.get_attr::<DatumType>("to")? != DatumType::I64 {
         return stock(context, node);
     }
-    match context.template.symbols.all_symbols().is_empty() {
-        true => Ok((Box::new(cast(DatumType::I64)), vec![])),
-        false => Ok((expand(OpenCast), vec![])),
+    match context.template.symbols.get(OPEN) {
+        None => Ok((Box::new(cast(DatumType::I64)), vec![])),
+        Some(_) => Ok((expand(OpenCast), vec![])),
     }
 }
 

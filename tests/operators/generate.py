@@ -19,13 +19,13 @@ rng = np.random.default_rng(0)
 def f32(*shape): return rng.standard_normal(shape).astype(np.float32)
 
 
-def case(name, node, outputs, inputs, stored=(), opset=17, nodes=()):
-    """`node` with these inputs (arrays by name, graph inputs unless named in `stored`)."""
+def case(name, node, outputs, inputs, stored=(), opset=17, nodes=(), open=()):
+    """`node` with these inputs (arrays by name, graph inputs unless named in `stored`, of any sizes where named in `open`)."""
     if sys.argv[1:] and name not in sys.argv[1:]: return
     kind = lambda a: h.np_dtype_to_tensor_dtype(a.dtype)
     graph = h.make_graph(
         [*nodes, node], name,
-        [h.make_tensor_value_info(k, kind(a), a.shape) for k, a in inputs.items() if k not in stored],
+        [h.make_tensor_value_info(k, kind(a), [None] * a.ndim if k in open else a.shape) for k, a in inputs.items() if k not in stored],
         [h.make_empty_tensor_value_info(o) for o in outputs],
         [nh.from_array(a, k) for k, a in inputs.items() if k in stored])
     model = h.make_model(graph, ir_version=10, opset_imports=[h.make_opsetid("", opset), h.make_opsetid(MS, 1)])
@@ -139,3 +139,38 @@ case("flatten-shape", std("Reshape", ["f", "s"], ["y"]), ["y"], dict(x=f32(2, 3,
      nodes=[std("Flatten", ["x"], ["f"], axis=2), std("Shape", ["x"], ["s"])])
 case("dequantize-blocks", std("DequantizeLinear", ["w", "s", "z"], ["y"], axis=1, block_size=4), ["y"],
      dict(w=u8(3, 8), s=f32(3, 2), z=u8(3, 2)), ["w", "s", "z"], opset=21)
+
+# ---------------------------------------------------------------- values that plans are for
+i64 = lambda *values: np.array(values, np.int64)
+case("values-slice", std("Slice", ["x", "starts", "ends", "axes"], ["y"]), ["y"],
+     dict(x=f32(6, 5), from_end=np.array(4, np.int32), ends=i64(99), axes=i64(0)),
+     nodes=[std("Neg", ["from_end"], ["negative"]), std("Cast", ["negative"], ["wide"], to=T.INT64), std("Reshape", ["wide", "ends_shape"], ["starts"]),
+            std("Shape", ["axes"], ["ends_shape"])])
+case("values-pad", std("Pad", ["x", "pads"], ["y"]), ["y"], dict(x=f32(2, 3), left=i64(0, 2), right=i64(1, 1)),
+     nodes=[std("Concat", ["left", "right"], ["pads"], axis=0)])
+case("values-resize", std("Resize", ["x", "", "", "sizes"], ["y"], mode="linear"), ["y"], dict(x=f32(1, 2, 4, 4), size=i64(7, 3)),
+     nodes=[std("Shape", ["x"], ["outer"], end=2), std("Concat", ["outer", "size"], ["sizes"], axis=0)])
+case("values-topk", std("TopK", ["x", "k"], ["y", "at"]), ["y", "at"], dict(x=f32(3, 7), k=i64(2)))
+
+# ---------------------------------------------------------------- graphs within nodes
+value = lambda name, kind=T.FLOAT, shape=None: h.make_tensor_value_info(name, kind, shape)
+graph = lambda nodes, inputs, outputs: h.make_graph(nodes, "body", inputs, outputs)
+# TorchScript's squeeze(1): which branch runs, and so the rank, depends on a shape.
+sizes = [std("Shape", ["x"], ["shape"]), std("Gather", ["shape", "one"], ["size"]), std("Equal", ["size", "one"], ["is_one"])]
+squeeze = std("If", ["is_one"], ["y"], then_branch=graph([std("Squeeze", ["x", "axes"], ["a"])], [], [value("a")]),
+              else_branch=graph([std("Identity", ["x"], ["b"])], [], [value("b")]))
+for name, shape in [("if-one", (3, 1, 2)), ("if-more", (3, 2, 2))]:
+    case(name, squeeze, ["y"], dict(x=f32(*shape), one=np.array(1, np.int64), axes=i64(1)), ["one", "axes"], nodes=sizes, open=["x"])
+doubled = graph([h.make_node("Add", ["s", "s"], ["t"]), h.make_node("Mul", ["t", "w"], ["row"]), h.make_node("Cast", ["i"], ["f"], to=T.FLOAT), h.make_node("Add", ["row", "f"], ["out"]),
+                 h.make_node("Less", ["i", "last"], ["on"])],
+                [value("i", T.INT64, []), value("c", T.BOOL, []), value("s", shape=[3])], [value("on", T.BOOL, []), value("t", shape=[3]), value("out", shape=[3])])
+case("loop-count", std("Loop", ["n", "", "x"], ["y", "rows"], body=doubled), ["y", "rows"],
+     dict(x=f32(3), n=np.array(4, np.int64), w=f32(3), last=np.array(9, np.int64)), ["w", "last"])
+case("loop-condition", std("Loop", ["", "go", "x"], ["y", "rows"], body=doubled), ["y", "rows"],
+     dict(x=f32(3), go=np.array(True), last=np.array(2, np.int64), w=f32(3)), ["w"])
+step = graph([h.make_node("Mul", ["s", "decay"], ["kept"]), h.make_node("Add", ["kept", "r"], ["t"]), h.make_node("Mul", ["t", "gate"], ["out"])],
+             [value("s", shape=[2, 3]), value("r", shape=[2, 3]), value("gate", shape=[3])], [value("t", shape=[2, 3]), value("out", shape=[2, 3])])
+case("scan-backwards", std("Scan", ["s", "x", "g"], ["y", "rows"], body=step, num_scan_inputs=2, scan_input_axes=[1, -2], scan_input_directions=[1, 0],
+                           scan_output_axes=[-1], scan_output_directions=[1]), ["y", "rows"],
+     dict(s=f32(2, 3), x=f32(2, 5, 3), g=f32(5, 3), decay=np.array(0.5, np.float32)))
+case("lstm", std("LSTM", ["x", "w", "r"], ["y", "h", "c"], hidden_size=4), ["y", "h", "c"], dict(x=f32(5, 1, 3), w=f32(1, 16, 3), r=f32(1, 16, 4)), ["w", "r"])
