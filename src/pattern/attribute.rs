@@ -19,6 +19,7 @@ const DEFAULTS: &str = r#"
     y = RMSNormalization <axis = -1, epsilon = 1e-5, stash_type = 1> ()
     y = com.microsoft.FusedMatMul
         <alpha = 1.0, transA = 0, transB = 0, transBatchA = 0, transBatchB = 0> ()
+    y = com.microsoft.FusedGemm <alpha = 1.0, beta = 1.0, transA = 0, transB = 0, activation = ""> ()
     y = com.microsoft.Attention <do_rotary = 0, unidirectional = 0, mask_filter_value = -10000.0> ()
 "#;
 

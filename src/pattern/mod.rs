@@ -381,6 +381,7 @@ fn commutes(node: &NodeProto) -> bool {
     matches!(
         node.standard(),
         "Add"
+            | "Einsum"
             | "Mul"
             | "Min"
             | "Max"

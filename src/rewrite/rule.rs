@@ -302,6 +302,11 @@ impl<'m> Match<'_, 'm> {
         Ok(self.attribute(name)?.f())
     }
 
+    /// A captured text.
+    pub fn string(&self, name: &str) -> Result<&str, Reject> {
+        Ok(str::from_utf8(self.attribute(name)?.s()).unwrap_or_default())
+    }
+
     fn attribute(&self, name: &str) -> Result<&AttributeProto, Reject> {
         let found = if self.has(name) { self.bound.attributes.get(name) } else { None };
         found.or_else(|| self.rule.pattern.default(name)).ok_or_else(|| {

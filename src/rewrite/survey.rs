@@ -137,7 +137,10 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
             if claimed.contains(&root) || constant {
                 continue;
             }
-            let (bound, found) = match rule.at(view, constants, recipe.opset, root) {
+            let tried = rule.at(view, constants, recipe.opset, root);
+            // Another rule may keep the node for another of its matrices.
+            let claims = !matches!(tried, Err(NoMatch::Kept(..)));
+            let (bound, found) = match tried {
                 Ok((bound, projection)) => (bound, Ok(projection)),
                 Err(NoMatch::Refused(bound, why)) => (bound, Err(why)),
                 Err(NoMatch::Kept(bound, why)) => {
@@ -149,7 +152,9 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
             if claimed.contains(&product) {
                 continue;
             }
-            claim(view, &bound, [root, product], &mut claimed);
+            if claims {
+                claim(view, &bound, [root, product], &mut claimed);
+            }
             sites.push(Site {
                 rule,
                 root,

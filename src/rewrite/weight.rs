@@ -79,6 +79,14 @@ impl Match<'_, '_> {
         self.read_weight(self.value(name), layout)
     }
 
+    /// Whether a constant is stored with two long axes at least, as a matrix or a stack of them is.
+    pub fn is_matrix(&self, name: &str) -> bool {
+        let Ok(made_of) = self.constants.expression(self.value(name)) else { return false };
+        let constants = made_of.nodes.iter().filter_map(|node| node.tensor("value"));
+        let long = |tensor: &TensorProto| tensor.dims.iter().filter(|dim| **dim > 1).count() > 1;
+        made_of.initializers.into_iter().chain(constants).any(long)
+    }
+
     /// The weight of a product that is not the pattern's root.
     pub fn weight_of(&self, product: NodeId, layout: Layout) -> Result<Weight, Reject> {
         let value = self.view.node(product).input.get(1).map_or("", String::as_str);

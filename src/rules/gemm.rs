@@ -4,7 +4,7 @@
 //!
 //! The weight is [out, in] with `transB` and [in, out] without, as in GPT-2's Conv1D, whose `Reshape`s
 //! around the Gemm stay: BitLinear works on rows of any rank. With factors, or of a transposed
-//! activation, it is no plain product. What is added need not be constant: it may be a residual.
+//! activation, it is no plain product; nor is ONNX Runtime's FusedGemm if it applies a function. What is added need not be constant: it may be a residual.
 
 use crate::rewrite::{Effect, Projection, Reject, Rule};
 
@@ -15,15 +15,24 @@ pub(super) const PLAIN_GEMM: &str = "Gemm <alpha = 1.0, transA = 0, transB: int 
 pub(super) const BIASED_GEMM: &str =
     "Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB>";
 
-pub(super) fn rules() -> [Rule; 2] {
-    [gemm(), Rule::keep("gemm-scaled", "y = Gemm(x, W, rest)", "is no plain product")]
+pub(super) fn rules() -> [Rule; 4] {
+    [
+        gemm("gemm", "Gemm <"),
+        gemm("fused-gemm", "com.microsoft.FusedGemm <activation = \"\","),
+        Rule::keep("gemm-scaled", "y = Gemm(x, W, rest)", "is no plain product"),
+        Rule::keep(
+            "fused-gemm-kept",
+            "y = com.microsoft.FusedGemm(x, W, rest)",
+            "is no plain product",
+        ),
+    ]
 }
 
-fn gemm() -> Rule {
-    Rule::named("gemm", Effect::Approximate)
-        .find(
-            "y = Gemm <alpha = 1.0, beta: float = @beta, transA = 0, transB: int = @transB> (x, W, b?)",
-        )
+fn gemm(name: &'static str, operator: &str) -> Rule {
+    Rule::named(name, Effect::Approximate)
+        .find(&format!(
+            "y = {operator} alpha = 1.0, beta: float = @beta, transA = 0, transB: int = @transB> (x, W, b?)"
+        ))
         .emit(
             "bit = bitonnx.BitLinear(x, codes, scale)
              [bias?] y = Add(bit, b?)",

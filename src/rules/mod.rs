@@ -7,6 +7,7 @@
 mod attention;
 mod bitnet;
 mod chosen;
+mod einsum;
 mod fake_quant;
 mod gemm;
 mod matmul;
@@ -23,6 +24,7 @@ pub fn recipe() -> Vec<Rule> {
     rules.extend(chosen::rules());
     rules.extend(matmul::rules());
     rules.extend(gemm::rules());
+    rules.extend(einsum::rules());
     rules.extend(attention::rules());
     rules.extend(quantized::rules());
     rules
