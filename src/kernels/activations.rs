@@ -9,7 +9,7 @@ const CHUNK: usize = 16 * TILE_K;
 
 /// 64 consecutive rounded activations of one row.
 #[repr(C, align(64))]
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Line(pub [i8; TILE_K]);
 
 impl Line {
@@ -32,7 +32,7 @@ pub struct Norm<'a> {
 ///
 /// Rows are kept in blocks of `height = min(m, 16)`. A block's lines are ordered by input, then by row, so
 /// that 64 inputs of all its rows are neighbours: a single row is contiguous, and 16 are an AMX tile.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Activations {
     m: usize,
     k: usize,

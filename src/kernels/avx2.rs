@@ -21,7 +21,7 @@ const TILES_IN_16_BITS: usize = 4;
 const AHEAD: usize = 2048;
 
 /// Made by [`Tier::detect`] alone: holding one proves that the CPU has AVX2.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Avx2(());
 
 impl Tier for Avx2 {

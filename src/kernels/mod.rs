@@ -53,7 +53,7 @@ const BLOCK: usize = 16;
 const LANES: usize = 16;
 
 /// One way to run the product. Holding one proves that this CPU can.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Kernel {
     name: &'static str,
     tier: AnyTier,

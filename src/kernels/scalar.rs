@@ -3,7 +3,7 @@
 use super::{BLOCK, Job, LANES, Line, Rows, Tier, Tile, weights::TILE_K};
 
 /// Any CPU.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scalar;
 
 impl Tier for Scalar {

@@ -3,7 +3,7 @@
 use super::{BLOCK, Line, Rows, Tile, product::Part, scalar};
 
 /// An instruction set. What it leaves out is the definition, compiled for it.
-pub(super) trait Tier: Copy {
+pub(super) trait Tier: Copy + Eq {
     /// The tier, where this CPU has what it takes. There is no other way to one: holding it is the proof.
     fn detect() -> Option<Self>;
 
@@ -49,7 +49,7 @@ pub(super) trait Job {
 /// Makes `AnyTier`, one of the tiers in a list. A kernel is called after its tier's module.
 macro_rules! tiers {
     ($($(#[$on:meta])? $module:ident::$tier:ident,)+) => {
-        #[derive(Clone, Copy)]
+        #[derive(Clone, Copy, PartialEq, Eq)]
         enum AnyTier { $($(#[$on])? $tier($module::$tier),)+ }
 
         impl AnyTier {

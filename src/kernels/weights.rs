@@ -14,7 +14,7 @@ pub(super) const TILE_K: usize = 64;
 /// that of `k` is at bits `2·(k / 4 % 4)`. So 64 bytes masked to two bits are, for each of 16 rows, four
 /// consecutive inputs: what a multiply-add of bytes (`pmaddubsw`, `vpdpbusd`, AMX's B tile) takes.
 #[repr(C, align(64))]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tile(pub [u8; 256]);
 
 impl Tile {
@@ -29,6 +29,7 @@ impl Tile {
 }
 
 /// A ternary matrix `[n, k]`, packed once: 2 bits a weight, `n` padded to 16 and `k` to 64.
+#[derive(PartialEq, Eq)]
 pub struct Weights {
     n: usize,
     k: usize,

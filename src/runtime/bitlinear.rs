@@ -1,19 +1,18 @@
 //! `bitonnx::BitLinear` as an operator of tract's.
 //!
 //! ```text
-//! node ─ build ─► Declared ─ wire ─► BitLinear ─ declutter ─► with bias and norm ─ codegen ─► Packed
+//! node ─ build ─► Declared ─ wire ─► Quantize ─ BitLinear ─ declutter ─► with a norm and a bias
 //! ```
 //!
-//! Codes and scale are constants, and become attributes of the operator: tract sees one input. So do a
-//! bias that is added and a norm (SubLN) that comes before.
+//! Codes and scale are constants, and become attributes of the operator, as does a bias that is added.
 
 use super::{
-    norm::{self, Norm},
-    packed, threads,
+    packed,
+    quantize::{self, Quantize},
+    threads,
 };
-use crate::kernels::{self, Activations, Element, Kernel, Product, Weights};
+use crate::kernels::{Element, Kernel, Product, Weights};
 use half::f16;
-use std::fmt;
 use tract_core::ops::{binary::TypedBinOp, math};
 use tract_hir::internal::*;
 use tract_onnx::{model::ParsingContext, pb::NodeProto};
@@ -100,230 +99,41 @@ impl Expansion for Declared {
             "BitLinear `{prefix}`: {} scales for {n} outputs",
             scale.len()
         );
-        let terms = Terms { n, k: self.k, eps: self.eps.to_bits(), scale, norm: None, bias: None };
-        let op = BitLinear { terms, codes };
-        model.wire_node(prefix, op, &inputs[..1])
+        let codes = codes.try_as_plain_ram()?.as_slice()?;
+        let (weights, kernel) = (packed::ternary(codes, n, self.k)?, Kernel::from_env()?);
+        let quantize = Quantize { k: self.k, eps: self.eps.to_bits(), norm: None, kernel };
+        let rows = model.wire_node(format!("{prefix}.quantize"), quantize, &inputs[..1])?;
+        model.wire_node(prefix, BitLinear { weights, scale, bias: None, kernel }, &rows)
     }
 }
 
-/// `y = BitLinear(norm(x)) + bias`, x `[..., k]`, y `[..., n]`.
+/// `y = x·Wᵀ + bias`: x `[..., k]` as [`Quantize`] makes it, y `[..., n]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct BitLinear {
-    terms: Terms,
-    codes: Arc<Tensor>,
-}
-
-/// All of a BitLinear but its codes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Terms {
-    n: usize,
-    k: usize,
-    /// The bits of an f32.
-    eps: u32,
+    weights: Arc<Weights>,
     scale: Arc<Tensor>,
-    /// What x goes through before it is quantised.
-    norm: Option<Norm>,
     /// Of x's type, `n` elements.
     bias: Option<Arc<Tensor>>,
-}
-
-impl Terms {
-    fn info(&self) -> String {
-        let norm = if self.norm.is_some() { ", norm" } else { "" };
-        let bias = if self.bias.is_some() { ", bias" } else { "" };
-        format!("n: {}, k: {}{norm}{bias}", self.n, self.k)
-    }
-
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let [x] = inputs else { bail!("BitLinear takes one input, not {}", inputs.len()) };
-        let floats = [DatumType::F32, DatumType::F16];
-        let (datum_type, k) = (x.datum_type, self.k);
-        ensure!(floats.contains(&datum_type), "BitLinear on {datum_type:?}; it takes f32 and f16");
-        ensure!(
-            x.shape.last() == Some(&k.to_dim()),
-            "BitLinear: X is {x:?}, its last axis is not {k}"
-        );
-        let mut shape = x.shape.clone();
-        shape.set(x.rank() - 1, self.n.to_dim());
-        Ok(tvec!(datum_type.fact(shape)))
-    }
-
-    fn cost(&self, inputs: &[&TypedFact]) -> TVec<(Cost, TDim)> {
-        let rows: TDim = inputs[0].shape.iter().rev().skip(1).product();
-        tvec!(
-            (Cost::FMA(i8::datum_type()), rows * self.n * self.k),
-            (Cost::Params(u8::datum_type()), (self.n * self.k.div_ceil(4)).to_dim())
-        )
-    }
-}
-
-impl Op for BitLinear {
-    fn name(&self) -> StaticName {
-        NAME.into()
-    }
-
-    fn info(&self) -> TractResult<Vec<String>> {
-        Ok(vec![self.terms.info()])
-    }
-
-    fn validation(&self) -> Validation {
-        Validation::Rounding
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for BitLinear {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        Packed::new(self)?.run(&mut Scratch::default(), &inputs)
-    }
-}
-
-impl TypedOp for BitLinear {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        self.terms.output_facts(inputs)
-    }
-
-    fn axes_mapping(&self, inputs: &[&TypedFact], _: &[&TypedFact]) -> TractResult<AxesMapping> {
-        let leading: String = ('a'..).take(inputs[0].rank().saturating_sub(1)).collect();
-        AxesMapping::from_strs(&[format!("{leading}y")], &[format!("{leading}z")])
-    }
-
-    fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
-        Ok(self.terms.cost(inputs))
-    }
-
-    /// Takes in what comes before and after.
-    fn declutter(
-        &self,
-        model: &TypedModel,
-        node: &TypedNode,
-    ) -> TractResult<Option<TypedModelPatch>> {
-        match self.with_norm(model, node)? {
-            Some(patch) => Ok(Some(patch)),
-            None => self.with_bias(model, node),
-        }
-    }
-
-    fn codegen(
-        &self,
-        model: &TypedModel,
-        node: &TypedNode,
-    ) -> TractResult<Option<TypedModelPatch>> {
-        let packed = Packed::new(self)?;
-        TypedModelPatch::replace_single_op(model, node, &node.inputs, packed).map(Some)
-    }
-
-    as_op!();
+    kernel: Kernel,
 }
 
 impl BitLinear {
-    /// Takes in a norm that only BitLinears read.
-    fn with_norm(
-        &self,
-        model: &TypedModel,
-        node: &TypedNode,
-    ) -> TractResult<Option<TypedModelPatch>> {
-        let value = node.inputs[0];
-        rule_if!(self.terms.norm.is_none() && !model.outputs.contains(&value));
-        let mut readers = model.outlet_successors(value).iter().map(|r| model.node(r.node));
-        rule_if!(readers.all(|reader| reader.op_is::<BitLinear>()));
-        rule_if_some!((norm, source) = norm::norm(model, value, self.terms.k)?);
-        let terms = Terms { norm: Some(norm), ..self.terms.clone() };
-        let fused = BitLinear { terms, codes: self.codes.clone() };
-        TypedModelPatch::replace_single_op(model, node, &[source], fused).map(Some)
-    }
-
-    /// Takes in a constant bias that alone reads the product.
-    fn with_bias(
-        &self,
-        model: &TypedModel,
-        node: &TypedNode,
-    ) -> TractResult<Option<TypedModelPatch>> {
-        rule_if!(self.terms.bias.is_none() && !model.outputs.contains(&node.id.into()));
-        rule_if_some!(add = model.single_succ(node.id)?);
-        rule_if!(add.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<math::Add>()));
-        rule_if_some!(other = add.inputs.iter().find(|i| i.node != node.id));
-        rule_if_some!(bias = model.outlet_fact(*other)?.konst.clone());
-        let fact = model.outlet_fact(node.id.into())?;
-        let n = self.terms.n;
-        let along_last = bias.shape().last() == Some(&n) && bias.len() == n;
-        let same_type = bias.datum_type() == fact.datum_type;
-        rule_if!(along_last && same_type && bias.rank() <= fact.rank());
-        let terms = Terms { bias: Some(bias), ..self.terms.clone() };
-        let fused = BitLinear { terms, codes: self.codes.clone() };
-        TypedModelPatch::fuse_with_next(model, node, fused).map(Some)
-    }
-}
-
-/// [`BitLinear`] with its weights in the kernels' layout.
-#[derive(Clone)]
-struct Packed {
-    terms: Terms,
-    kernel: Kernel,
-    weights: Arc<Weights>,
-}
-
-impl Packed {
-    fn new(declared: &BitLinear) -> TractResult<Packed> {
-        let (terms, codes) = (declared.terms.clone(), declared.codes.try_as_plain_ram()?);
-        let weights = packed::ternary(codes.as_slice()?, terms.n, terms.k)?;
-        Ok(Packed { terms, kernel: Kernel::from_env()?, weights })
-    }
-
-    fn run(&self, scratch: &mut Scratch, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
-        let x = inputs.first().context("BitLinear without an input")?;
-        match x.datum_type() {
-            DatumType::F32 => self.run_on::<f32>(scratch, x),
-            DatumType::F16 => self.run_on::<f16>(scratch, x),
-            other => bail!("BitLinear on {other:?}; it takes f32 and f16"),
-        }
-    }
-
-    fn run_on<T: Element + Datum>(
-        &self,
-        scratch: &mut Scratch,
-        x: &Tensor,
-    ) -> TractResult<TVec<TValue>> {
-        let Terms { n, k, eps, scale, norm, bias } = &self.terms;
+    fn run<T: Element + Datum>(&self, x: &Tensor) -> TractResult<Tensor> {
+        let (m, n, k) = (x.len() / self.weights.k(), self.weights.n(), self.weights.k());
         let mut shape: TVec<usize> = x.shape().into();
-        *shape.last_mut().context("BitLinear on a scalar")? = *n;
+        *shape.last_mut().context("BitLinear on a scalar")? = n;
         let mut y = Tensor::zero_dt(T::datum_type(), &shape)?;
-        let x = x.try_as_plain_ram()?;
-        let x = x.as_slice::<T>()?;
-        let (m, kernel) = (x.len() / k, self.kernel);
-
-        let gain = norm.as_ref().map(|norm| norm.gain.try_as_plain_ram()).transpose()?;
-        let gain = gain.as_ref().map(|gain| gain.as_slice::<f32>()).transpose()?;
-        let norm = norm.as_ref().zip(gain);
-        let norm = norm.map(|(norm, gain)| kernels::Norm { eps: f32::from_bits(norm.eps), gain });
-
-        let activations = &mut scratch.activations;
-        let blocks = activations.resize(m, *k);
-        let rows = blocks.scan(x, |rest, block| {
-            let (rows, after) = rest.split_at_checked(block.rows() * k)?;
-            *rest = after;
-            Some((block, rows))
-        });
-        threads::for_each(rows.collect(), x.len(), |(block, rows)| {
-            Ok(block.quantize(kernel, rows, norm, f32::from_bits(*eps))?)
-        })?;
-
-        let (scale, bias) =
-            (scale.try_as_plain_ram()?, bias.as_ref().map(|b| b.try_as_plain_ram()));
-        let bias = bias.transpose()?;
-        let bias = bias.as_ref().map(|b| b.as_slice::<T>()).transpose()?;
-        let product =
-            Product::new(kernel, activations, &self.weights, scale.as_slice::<f32>()?, bias)?;
+        let bias = self.bias.as_ref().map(|bias| bias.try_as_plain_ram()?.as_slice::<T>());
+        let (scale, bias) = (self.scale.try_as_plain_ram()?.as_slice()?, bias.transpose()?);
+        let x = quantize::activations(x)?;
+        let product = Product::new(self.kernel, x, &self.weights, scale, bias)?;
         let mut plain = y.try_as_plain_ram_mut()?;
-        let tasks = product.split(plain.as_slice_mut::<T>()?, PARTS * threads::count())?;
+        let tasks = product.split(plain.as_slice_mut()?, PARTS * threads::count())?;
         threads::for_each(tasks, m * n * k / OPERATIONS_PER_ELEMENT, |task| {
             task.run();
             Ok(())
         })?;
-        Ok(tvec!(y.into_tvalue()))
+        Ok(y)
     }
 }
 
@@ -333,84 +143,65 @@ const PARTS: usize = 2;
 /// tract measures work in elements. One element of its costs about what these many products do.
 const OPERATIONS_PER_ELEMENT: usize = 64;
 
-impl fmt::Debug for Packed {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Packed({:?}, {:?})", self.terms, self.kernel)
-    }
-}
-
-impl PartialEq for Packed {
-    fn eq(&self, other: &Self) -> bool {
-        self.terms == other.terms
-            && Arc::ptr_eq(&self.weights, &other.weights)
-            && self.kernel.name() == other.kernel.name()
-    }
-}
-
-impl Eq for Packed {}
-
-impl Op for Packed {
+impl Op for BitLinear {
     fn name(&self) -> StaticName {
         NAME.into()
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        Ok(vec![self.terms.info(), format!("kernel: {}", self.kernel.name())])
+        let bias = if self.bias.is_some() { ", bias" } else { "" };
+        Ok(vec![format!("{:?}{bias}, kernel: {}", self.weights, self.kernel.name())])
     }
 
     op_as_typed_op!();
 }
 
-impl EvalOp for Packed {
-    not_out_of_plan!();
+impl EvalOp for BitLinear {
+    op_out_of_plan!();
 
-    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(Scratch::default())))
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let x = args_1!(inputs);
+        let y = match x.datum_type() {
+            DatumType::F16 => self.run::<f16>(&x)?,
+            _ => self.run::<f32>(&x)?,
+        };
+        Ok(tvec!(y.into_tvalue()))
     }
 }
 
-impl TypedOp for Packed {
+impl TypedOp for BitLinear {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        self.terms.output_facts(inputs)
+        let mut shape = inputs[0].shape.clone();
+        shape.set(shape.rank() - 1, self.weights.n().to_dim());
+        Ok(tvec!(inputs[0].datum_type.fact(shape)))
     }
 
     fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
-        Ok(self.terms.cost(inputs))
+        let products = inputs[0].shape.volume() * self.weights.n();
+        Ok(tvec!(
+            (Cost::FMA(i8::datum_type()), products),
+            (Cost::Params(u8::datum_type()), self.weights.bytes().to_dim())
+        ))
+    }
+
+    /// Takes in a constant bias that alone reads the product.
+    fn declutter(
+        &self,
+        model: &TypedModel,
+        node: &TypedNode,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        rule_if!(self.bias.is_none() && !model.outputs.contains(&node.id.into()));
+        rule_if_some!(add = model.single_succ(node.id)?);
+        rule_if!(add.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<math::Add>()));
+        rule_if_some!(other = add.inputs.iter().find(|i| i.node != node.id));
+        rule_if_some!(bias = model.outlet_fact(*other)?.konst.clone());
+        let fact = model.outlet_fact(node.id.into())?;
+        let along_last = bias.shape().last() == Some(&bias.len()) && bias.len() == self.weights.n();
+        let same_type = bias.datum_type() == fact.datum_type;
+        rule_if!(along_last && same_type && bias.rank() <= fact.rank());
+        let fused = BitLinear { bias: Some(bias), ..self.clone() };
+        TypedModelPatch::fuse_with_next(model, node, fused).map(Some)
     }
 
     as_op!();
-}
-
-/// Memory that each run uses anew.
-#[derive(Default)]
-struct Scratch {
-    activations: Activations,
-}
-
-impl fmt::Debug for Scratch {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("Scratch")
-    }
-}
-
-impl Clone for Scratch {
-    fn clone(&self) -> Self {
-        Scratch::default()
-    }
-}
-
-impl OpState for Scratch {
-    fn eval(
-        &mut self,
-        _: &EvalContext,
-        op: &dyn Op,
-        inputs: TVec<TValue>,
-    ) -> TractResult<TVec<TValue>> {
-        let packed = op.downcast_ref::<Packed>().context("BitLinear's scratch with another op")?;
-        packed.run(self, &inputs)
-    }
-
-    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
-        Ok(())
-    }
 }

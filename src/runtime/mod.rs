@@ -15,6 +15,7 @@ mod mend;
 mod norm;
 mod packed;
 mod plans;
+mod quantize;
 mod recipes;
 mod session;
 mod tensor;

@@ -115,21 +115,30 @@ mod tests {
             [[0, 1, 2, 0], [0, 1, 2, 0], [2, 1, 2, 0]].map(|codes| ternary(&codes, 2, 5).unwrap());
         assert!(Arc::ptr_eq(&a, &b));
         assert!(!Arc::ptr_eq(&a, &c));
-        assert!(!Arc::ptr_eq(&a, &ternary(&[0, 1, 2, 0], 4, 3).unwrap()));
+        assert!(!Arc::ptr_eq(&a, &ternary(&[0, 1, 2, 0], 2, 6).unwrap()));
+        assert!(ternary(&[0, 1, 2, 0], 4, 5).is_err());
+    }
+
+    /// The product of x `[3, 4]` and a right side, or its transpose, not yet planned.
+    fn product<T: Datum>(
+        transposed: bool,
+        right: impl FnOnce(&mut TypedModel) -> TractResult<OutletId>,
+    ) -> TypedModel {
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", T::fact([3, 4])).unwrap();
+        let right = right(&mut model).unwrap();
+        let axes = AxesMapping::for_numpy_matmul(2, false, transposed, false).unwrap();
+        let y = model.wire_node("y", EinSum::new(axes, T::datum_type()), &[x, right]).unwrap();
+        model.select_output_outlets(&y).unwrap();
+        model
     }
 
     #[test]
     fn dense_weights_are_packed_once_for_each_layout() {
         let dense = Dense::default();
         let product = || {
-            let mut model = TypedModel::default();
-            let x = model.add_source("x", f32::fact([3, 4]))?;
             let weight = Tensor::from_shape(&[4, 4], &[0.5f32; 16])?;
-            let weight = model.add_const("weight", weight)?;
-            let axes = AxesMapping::for_numpy_matmul(2, false, false, false)?;
-            let product = EinSum::new(axes, DatumType::F32);
-            let y = model.wire_node("y", product, &[x, weight])?;
-            model.select_output_outlets(&y)?;
+            let mut model = product::<f32>(false, |model| model.add_const("weight", weight));
             model.optimize_with_session(&mut dense.optimizer().session())?;
             model
                 .into_runnable()?
@@ -139,6 +148,34 @@ mod tests {
             let y = product().unwrap();
             assert_eq!(*y[0], Tensor::from_shape(&[3, 4], &[4f32; 12]).unwrap());
             assert_eq!(locked(&dense.0).len(), 1);
+        }
+    }
+
+    #[test]
+    fn dense_weights_are_told_apart_by_all_that_their_packing_depends_on() {
+        let layouts = [false, true].map(|transposed| {
+            let right = |model: &mut TypedModel| model.add_source("weight", i8::fact([4, 4]));
+            let model = product::<i8>(transposed, right).into_optimized().unwrap();
+            let weight = model.outlet_successors(model.inputs[1])[0].node;
+            model.node(weight).op_as::<OptMatMulPack>().unwrap().clone()
+        });
+        assert_ne!(layouts[0], layouts[1]);
+        let numbers: [i8; 16] = std::array::from_fn(|i| i as i8);
+        let matrix = |shape, numbers: &[i8]| Tensor::from_shape(shape, numbers).unwrap();
+        let plain = matrix(&[4, 4], &numbers);
+        let steps = DatumType::QI8(QParams::ZpScale { zero_point: 0, scale: 1.0 });
+        let matrices = [
+            plain.cast_to_dt(steps).unwrap().into_owned(),
+            matrix(&[2, 8], &numbers),
+            matrix(&[4, 4], &numbers.map(|x| -x)),
+            plain,
+        ];
+        let dense = Dense::default();
+        for matrix in matrices.map(Tensor::into_arc_tensor) {
+            for layout in &layouts {
+                let alone = Dense::default().packed(layout, &matrix).unwrap();
+                assert_eq!(dense.packed(layout, &matrix).unwrap(), alone, "{matrix:?}");
+            }
         }
     }
 }

@@ -251,8 +251,57 @@ fn bit_linear_takes_in_a_norm() {
         let steps = session.profile(&inputs).unwrap();
         let ops: Vec<&str> = steps.iter().map(|s| s.op.as_str()).collect();
         let work: Vec<&&str> = ops.iter().filter(|op| !["Source", "Const"].contains(op)).collect();
-        assert_eq!(work, [&"BitLinear"], "{norm:?}");
+        assert_eq!(work, [&"Quantize", &"BitLinear"], "{norm:?}");
     }
+}
+
+#[test]
+fn products_of_one_x_share_what_it_is_rounded_to() {
+    // `w` rounds by another eps, `u` comes after another norm.
+    let text = r#"<ir_version: 11, opset_import: ["" : 23, "bitonnx" : 1]>
+        g (float[m, 4] x) => (float q, float k, float v, float w, float u)
+        <float[4] gain = {1.0, 2.0, -0.5, 0.1}, float[4] other = {1.0, 1.0, 1.0, 2.0},
+         uint8[3, 1] a = {82, 88, 133}, uint8[2, 1] b = {37, 104}, float[1] scale = {0.5}> {
+           h = RMSNormalization <axis = -1> (x, gain)
+           q = bitonnx.BitLinear <in_features = 4> (h, a, scale)
+           k = bitonnx.BitLinear <in_features = 4> (h, b, scale)
+           v = bitonnx.BitLinear <in_features = 4> (h, b, scale)
+           w = bitonnx.BitLinear <in_features = 4, eps = 1000.0> (h, a, scale)
+           i = RMSNormalization <axis = -1> (x, other)
+           u = bitonnx.BitLinear <in_features = 4> (i, a, scale)
+        }"#;
+    let model = parse_model(text).unwrap();
+    let x = Arrays::from([("x".into(), floats_array(&[3, 4], &Numbers(12).floats(12)))]);
+    let mut whole = session(model.clone());
+    let outputs = whole.run(&x).unwrap();
+    let steps = whole.profile(&x).unwrap();
+    let of = |op: &str| steps.iter().filter(|step| step.op == op).count();
+    assert_eq!([of("RmsNorm"), of("Quantize"), of("BitLinear")], [0, 3, 5], "{steps:?}");
+    for (name, found) in outputs {
+        let mut alone = model.clone();
+        alone.graph.as_mut().unwrap().output.retain(|output| output.name() == name);
+        assert_eq!(session(alone).run(&x).unwrap()[0].1, found, "{name}");
+    }
+}
+
+#[test]
+fn a_constant_may_be_what_is_multiplied() {
+    let (n, k) = (5, 12);
+    let mut numbers = Numbers(14);
+    let (t, x) = (numbers.ternary(n * k), numbers.floats(4 * k));
+    let mut model = bit_linear("float", 2, n, k, &t, &[0.5], "");
+    let graph = model.graph.as_mut().unwrap();
+    graph.input[0].name = Some("unused".into());
+    graph.initializer.push(TensorProto {
+        name: Some("x".into()),
+        dims: vec![4, k as i64],
+        data_type: Some(DataType::Float as i32),
+        raw_data: Some(x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>().into()),
+        ..TensorProto::default()
+    });
+    let unused = Arrays::from([("unused".into(), floats_array(&[1, k], &x[..k]))]);
+    let y = session(model).run(&unused).unwrap();
+    assert_close(&floats(&y[0].1), &formula(&x, &t, &[0.5], n, k), 1e-6);
 }
 
 #[test]
