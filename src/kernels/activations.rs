@@ -210,13 +210,13 @@ struct Row<'a, T> {
 impl<'a, T: Element> Row<'a, T> {
     #[inline(always)]
     fn new(x: &'a [T], norm: Option<Norm<'a>>, buffer: &mut [f32; CHUNK]) -> Row<'a, T> {
-        let norm = norm.map(|Norm { eps, gain }| {
-            let mut sums = [0.0; LANES];
-            x.chunks(CHUNK).for_each(|x| scalar::add_squares(T::widen(x, buffer), &mut sums));
-            let mean = sums.iter().sum::<f32>() / x.len() as f32;
-            (1.0 / (mean + eps).sqrt(), gain)
-        });
-        Row { x, norm }
+        let Some(Norm { eps, gain }) = norm else { return Row { x, norm: None } };
+        let mut sums = [0.0; LANES];
+        for x in x.chunks(CHUNK) {
+            scalar::add_squares(T::widen(x, buffer), &mut sums);
+        }
+        let mean = sums.iter().sum::<f32>() / x.len() as f32;
+        Row { x, norm: Some((1.0 / (mean + eps).sqrt(), gain)) }
     }
 
     #[inline(always)]
@@ -247,16 +247,21 @@ impl<'a, T: Element> Row<'a, T> {
         buffer: &mut [f32; CHUNK],
     ) -> (f32, i32) {
         let chunks = self.x.len().div_ceil(CHUNK);
-        let largest = (0..chunks).map(|i| scalar::max_magnitude(self.chunk(i, buffer))).max();
-        let largest = f32::from_bits(largest.unwrap_or_default());
+        let mut largest = 0;
+        for index in 0..chunks {
+            largest = largest.max(scalar::max_magnitude(self.chunk(index, buffer)));
+        }
+        let largest = f32::from_bits(largest);
         let g = largest.max(eps);
         let factor = 127.0 / g;
         if !largest.is_finite() || !factor.is_finite() {
             lines.iter_mut().step_by(height).for_each(|line| *line = Line::ZERO);
             return (f32::NAN, 0);
         }
-        let lines = lines.chunks_mut(height * CHUNK / TILE_K).enumerate().take(chunks);
-        let sums = lines.map(|(i, lines)| tier.round(self.chunk(i, buffer), factor, lines, height));
-        (g / 127.0, sums.sum())
+        let mut sum = 0;
+        for (index, lines) in lines.chunks_mut(height * CHUNK / TILE_K).enumerate().take(chunks) {
+            sum += tier.round(self.chunk(index, buffer), factor, lines, height);
+        }
+        (g / 127.0, sum)
     }
 }

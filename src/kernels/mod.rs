@@ -19,7 +19,11 @@
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
+mod avx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
 mod element;
 mod product;
 mod scalar;
@@ -39,7 +43,11 @@ use weights::Tile;
 // A module and its tier in each line, the best first. The last is there on any CPU.
 tiers! {
     #[cfg(target_arch = "x86_64")]
+    avx512_vnni::Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
     avx2::Avx2,
+    #[cfg(target_arch = "x86_64")]
+    avx::Avx,
     scalar::Scalar,
 }
 

@@ -139,16 +139,20 @@ impl<T: Element> Job for Task<'_, T> {
     #[inline(always)]
     fn on<I: Tier>(mut self, tier: I) {
         let Product { x, bias, .. } = *self.product;
-        tier.product(&self.part, |row_block, column_block, sums| {
-            let scale = self.product.scales(column_block);
-            let bias = bias.map(|bias| &bias[column_block * BLOCK..]);
-            let steps = x.block(row_block).step;
-            let y = &mut self.y[(row_block - self.part.rows.start) * x.height()..];
-            let first = (column_block - self.part.columns.start) * BLOCK;
-            for ((sums, step), y) in sums.iter().zip(steps).zip(y) {
-                store(&scalar::dequantize(sums, &scale, *step), bias, &mut y[first..]);
-            }
-        });
+        tier.product(
+            &self.part,
+            #[inline(always)]
+            |row_block, column_block, sums| {
+                let scale = self.product.scales(column_block);
+                let bias = bias.map(|bias| &bias[column_block * BLOCK..]);
+                let steps = x.block(row_block).step;
+                let y = &mut self.y[(row_block - self.part.rows.start) * x.height()..];
+                let first = (column_block - self.part.columns.start) * BLOCK;
+                for ((sums, step), y) in sums.iter().zip(steps).zip(y) {
+                    store(&scalar::dequantize(sums, &scale, *step), bias, &mut y[first..]);
+                }
+            },
+        );
     }
 }
 
@@ -175,12 +179,16 @@ impl<T: Element> Job for Sums<'_, T> {
         let (height, n) = (self.0.x.height(), self.0.weights.n());
         let mut all = vec![0; self.0.x.m() * n];
         let part = self.0.part(0..self.0.x.m().div_ceil(height));
-        tier.product(&part, |row_block, column_block, sums| {
-            let rows = all[row_block * height * n..].chunks_exact_mut(n);
-            for (sums, row) in sums.iter().zip(rows) {
-                row[column_block * BLOCK..].iter_mut().zip(sums).for_each(|(y, sum)| *y = *sum);
-            }
-        });
+        tier.product(
+            &part,
+            #[inline(always)]
+            |row_block, column_block, sums| {
+                let rows = all[row_block * height * n..].chunks_exact_mut(n);
+                for (sums, row) in sums.iter().zip(rows) {
+                    row[column_block * BLOCK..].iter_mut().zip(sums).for_each(|(y, sum)| *y = *sum);
+                }
+            },
+        );
         all
     }
 }

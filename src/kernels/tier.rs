@@ -29,12 +29,15 @@ pub(super) trait Tier: Copy + Eq {
     #[inline(always)]
     fn product(self, part: &Part<'_>, mut take: impl FnMut(usize, usize, &[[i32; BLOCK]])) {
         let mut sums = [[0; BLOCK]; BLOCK];
-        part.for_each_block(|row_block, column_block| {
-            let rows = part.x.block(row_block);
-            let sums = &mut sums[..rows.sum.len()];
-            self.sums(part.weights.block(column_block), rows, sums);
-            take(row_block, column_block, sums);
-        });
+        part.for_each_block(
+            #[inline(always)]
+            |row_block, column_block| {
+                let rows = part.x.block(row_block);
+                let sums = &mut sums[..rows.sum.len()];
+                self.sums(part.weights.block(column_block), rows, sums);
+                take(row_block, column_block, sums);
+            },
+        );
     }
 }
 
