@@ -1,7 +1,7 @@
 //! What stands in the file: our operators' schemas, their definitions in standard ones, and the layout of the
 //! tensors that they read.
 //!
-//! An operator is a type of this room, with `NAME`, `read` and `node`, and a line in [`DEFINITIONS`].
+//! An operator is a type of this room, with `NAME`, `read` and `node`, and a line in `DEFINITIONS`.
 
 mod bit_linear;
 mod codes;
