@@ -2,7 +2,7 @@
 //! ternary weights and activations quantised to int8 per token.
 //!
 //! ```text
-//! file ─ proto::load ─► ModelProto ─► rewrite { survey by rules ─► policy ─► convert ─► patch ─► check } ─► proto::save ─► file
+//! file ─ proto::load ─► ModelProto ─► rewrite { survey by rules ─► policy ─► convert ─► edit ─► check } ─► proto::save ─► file
 //!                                               │                                                   │
 //!                                               ▼                                                   ▼
 //!                                         report::Report                        runtime: tract with our operators

@@ -6,8 +6,7 @@
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::{
-        GraphProto, ModelProto, TensorProto, element_count, graphs, raw_bytes, stand_in,
-        tensor_proto::DataType,
+        ModelProto, TensorProto, element_count, graphs, raw_bytes, stand_in, tensor_proto::DataType,
     },
     rewrite::{Manifest, can_train},
 };
@@ -209,11 +208,8 @@ fn initializers(model: &ModelProto) -> HashMap<&str, Vec<&TensorProto>> {
 
 /// Calls `visit` with the initializers of the main graph and of those nested in it.
 fn initializers_mut(model: &mut ModelProto, mut visit: impl FnMut(&mut TensorProto)) {
-    let mut waiting: Vec<&mut GraphProto> = model.graph.iter_mut().collect();
-    while let Some(graph) = waiting.pop() {
-        graph.initializer.iter_mut().for_each(&mut visit);
-        let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
-        waiting.extend(attributes.flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)));
+    if let Some(graph) = &mut model.graph {
+        graph.each_mut(&mut |graph| graph.initializer.iter_mut().for_each(&mut visit));
     }
 }
 

@@ -1,17 +1,19 @@
-//! Graphs as they are read and changed: [`View`] reads, [`Constants`] computes what does not depend
-//! on the inputs, [`Patch`] writes.
+//! Graphs as they are read and changed: [`Graphs`] holds a [`View`] of each, [`Constants`] computes what
+//! does not depend on the inputs, [`Edit`] writes.
 
+mod arena;
 mod check;
 mod constant;
+mod edit;
 mod equation;
 mod norm;
-mod patch;
 mod types;
 mod view;
 
+pub use arena::{ByNode, GraphId, Graphs, NodeId};
 pub use check::check;
 pub use constant::{Constants, Expression, Matrix, NotConstant};
+pub use edit::Edit;
 pub use equation::Equation;
 pub use norm::{Norm, norm};
-pub use patch::{Before, Patch, apply, drop_orphans};
-pub use view::{NodeId, Use, View, captured};
+pub use view::{Use, View, captured};

@@ -39,7 +39,7 @@ impl View<'_> {
     /// The element type of a value, where the file declares it or it follows from a value before that has one.
     pub fn data_type(&self, value: &str) -> Option<DataType> {
         let mut value = value;
-        for _ in 0..self.graph().node.len().max(1) {
+        for _ in 0..self.nodes().len().max(1) {
             if let Some(declared) = self.declared_type(value) {
                 return Some(declared);
             }

@@ -1,14 +1,14 @@
 //! A read-only look at one graph: who makes a value, who reads it, what is stored.
 
-use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
-use prost::Message as _;
+use super::arena::{GraphId, NodeId};
+use crate::proto::{
+    FunctionProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto,
+    type_proto,
+};
 use std::{
     collections::{HashMap, HashSet},
-    sync::OnceLock,
+    sync::Arc,
 };
-
-/// A node's index in `GraphProto::node`.
-pub type NodeId = usize;
 
 /// One reader of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,96 +19,166 @@ pub struct Use {
     pub input: Option<usize>,
 }
 
-/// Borrows one graph and, for a nested one, the graphs around it.
+/// One graph of a model, with the graphs around it.
 ///
 /// A value that the graph does not define is looked up outwards, as ONNX's scoping rules say.
 pub struct View<'m> {
-    graph: &'m GraphProto,
-    outer: Option<&'m View<'m>>,
+    id: GraphId,
+    name: &'m str,
+    nodes: &'m [NodeProto],
+    /// The graph around it, and the node there that it is nested in.
+    outer: Option<(Arc<View<'m>>, NodeId)>,
     producers: HashMap<&'m str, NodeId>,
     uses: HashMap<&'m str, Vec<Use>>,
+    /// What is stored, in the file's order and by name.
+    dense: &'m [TensorProto],
     initializers: HashMap<&'m str, &'m TensorProto>,
-    inputs: HashSet<&'m str>,
-    outputs: HashSet<&'m str>,
-    /// Bytes of the graph's encoding, once asked for.
-    bytes: OnceLock<usize>,
+    sparse: HashMap<&'m str, &'m SparseTensorProto>,
+    /// The names of both.
+    stored: Vec<&'m str>,
+    inputs: Vec<&'m str>,
+    is_input: HashSet<&'m str>,
+    outputs: Vec<&'m str>,
+    is_output: HashSet<&'m str>,
     /// The values that the graph declares to be tensors.
     types: HashMap<&'m str, &'m type_proto::Tensor>,
 }
 
 impl<'m> View<'m> {
-    /// The view of a model's main graph, if it has one.
-    ///
-    /// Where the IR version demands that each initializer is listed as an input, it is none.
-    pub fn of(model: &'m ModelProto) -> Option<Self> {
-        let mut view = Self::new(model.graph.as_ref()?);
-        if lists_initializers(model) {
-            let View { inputs, initializers, .. } = &mut view;
-            inputs.retain(|input| !initializers.contains_key(input));
+    /// A main graph; `listed` says that its initializers had to be inputs.
+    pub(super) fn of_graph(id: GraphId, graph: &'m GraphProto, listed: bool) -> Self {
+        let sparse = || graph.sparse_initializer.iter().map(|s| (s.name(), s));
+        let declared = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
+        let dense = || graph.initializer.iter().map(|t| t.name());
+        let initializers: HashMap<_, _> = dense().zip(&graph.initializer).collect();
+        let inputs: Vec<&str> = graph.input.iter().map(|v| v.name()).collect();
+        let given = inputs.iter().copied();
+        View {
+            name: graph.name(),
+            nodes: &graph.node,
+            is_input: given.filter(|i| !listed || !initializers.contains_key(i)).collect(),
+            inputs,
+            outputs: graph.output.iter().map(|v| v.name()).collect(),
+            stored: dense().chain(sparse().map(|(name, _)| name)).collect(),
+            dense: &graph.initializer,
+            sparse: sparse().collect(),
+            initializers,
+            types: declared.filter_map(typed).collect(),
+            ..View::empty(id)
         }
-        Some(view)
+        .connected()
     }
 
-    /// The view of a main graph of which each initializer that is an input too is only a default.
-    pub fn new(graph: &'m GraphProto) -> Self {
-        Self::build(graph, None)
+    /// A graph that is an attribute of a node of `outer`.
+    pub(super) fn nested(
+        id: GraphId,
+        graph: &'m GraphProto,
+        outer: Arc<View<'m>>,
+        holder: NodeId,
+    ) -> Self {
+        View { outer: Some((outer, holder)), ..View::of_graph(id, graph, false) }
     }
 
-    /// The view of a graph that is an attribute of a node of `outer`.
-    pub fn nested(graph: &'m GraphProto, outer: &'m View<'m>) -> Self {
-        Self::build(graph, Some(outer))
+    /// The body of a function.
+    pub(super) fn of_function(id: GraphId, function: &'m FunctionProto) -> Self {
+        let inputs: Vec<&str> = function.input.iter().map(String::as_str).collect();
+        View {
+            name: function.name(),
+            nodes: &function.node,
+            is_input: inputs.iter().copied().collect(),
+            inputs,
+            outputs: function.output.iter().map(String::as_str).collect(),
+            types: function.value_info.iter().filter_map(typed).collect(),
+            ..View::empty(id)
+        }
+        .connected()
     }
 
-    fn build(graph: &'m GraphProto, outer: Option<&'m View<'m>>) -> Self {
-        let mut view = View {
-            graph,
-            outer,
+    fn empty(id: GraphId) -> Self {
+        View {
+            id,
+            name: "",
+            nodes: &[],
+            outer: None,
             producers: HashMap::new(),
             uses: HashMap::new(),
-            initializers: graph.initializer.iter().map(|t| (t.name(), t)).collect(),
-            inputs: graph.input.iter().map(|v| v.name()).collect(),
-            outputs: graph.output.iter().map(|v| v.name()).collect(),
-            bytes: OnceLock::new(),
-            types: graph
-                .value_info
-                .iter()
-                .chain(&graph.input)
-                .chain(&graph.output)
-                .filter_map(typed)
-                .collect(),
-        };
-        for (id, node) in graph.node.iter().enumerate() {
-            for output in node.output.iter().filter(|o| !o.is_empty()) {
-                view.producers.insert(output, id);
-            }
-            for (index, input) in node.input.iter().enumerate().filter(|(_, i)| !i.is_empty()) {
-                view.uses.entry(input).or_default().push(Use { node: id, input: Some(index) });
-            }
-            for name in captured(node) {
-                view.uses.entry(name).or_default().push(Use { node: id, input: None });
-            }
+            initializers: HashMap::new(),
+            dense: &[],
+            sparse: HashMap::new(),
+            stored: Vec::new(),
+            inputs: Vec::new(),
+            is_input: HashSet::new(),
+            outputs: Vec::new(),
+            is_output: HashSet::new(),
+            types: HashMap::new(),
         }
-        view
     }
 
-    /// The graph itself.
-    pub fn graph(&self) -> &'m GraphProto {
-        self.graph
+    /// Notes who makes and who reads what.
+    fn connected(mut self) -> Self {
+        self.is_output = self.outputs.iter().copied().collect();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let id = self.id.node(index);
+            self.producers.extend(node.outputs().map(|output| (output, id)));
+            let inputs = node.input.iter().enumerate().map(|(i, name)| (name.as_str(), Some(i)));
+            let captured = captured(node).into_iter().map(|name| (name, None));
+            for (name, input) in inputs.chain(captured).filter(|(name, _)| !name.is_empty()) {
+                self.uses.entry(name).or_default().push(Use { node: id, input });
+            }
+        }
+        self
+    }
+
+    /// Which graph of the model it is.
+    pub fn id(&self) -> GraphId {
+        self.id
+    }
+
+    /// The graph's name.
+    pub fn name(&self) -> &'m str {
+        self.name
     }
 
     /// The view of the graph around this one.
-    pub fn outer(&self) -> Option<&'m View<'m>> {
-        self.outer
+    pub fn outer(&self) -> Option<&View<'m>> {
+        self.outer.as_ref().map(|(outer, _)| &**outer)
     }
 
-    /// The node with this index.
+    /// The node that this graph is nested in.
+    pub fn holder(&self) -> Option<NodeId> {
+        self.outer.as_ref().map(|(_, holder)| *holder)
+    }
+
+    /// The names of what the graph is given, in order.
+    pub fn inputs(&self) -> &[&'m str] {
+        &self.inputs
+    }
+
+    /// The names of what the graph hands out, in order.
+    pub fn outputs(&self) -> &[&'m str] {
+        &self.outputs
+    }
+
+    /// The names of what the graph stores, sparse tensors last.
+    pub fn stored(&self) -> &[&'m str] {
+        &self.stored
+    }
+
+    /// The tensors that the graph stores, sparse ones left out, in order.
+    pub fn initializers(&self) -> &'m [TensorProto] {
+        self.dense
+    }
+
+    /// A node of this graph.
     pub fn node(&self, id: NodeId) -> &'m NodeProto {
-        &self.graph.node[id]
+        debug_assert_eq!(id.graph(), self.id, "a node of another graph");
+        &self.nodes[id.index()]
     }
 
-    /// Every node with its index, in graph order.
-    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &'m NodeProto)> {
-        self.graph.node.iter().enumerate()
+    /// Every node with its id, in graph order.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (NodeId, &'m NodeProto)> + use<'m> {
+        let graph = self.id;
+        self.nodes.iter().enumerate().map(move |(index, node)| (graph.node(index), node))
     }
 
     /// The node of *this* graph that makes the value.
@@ -134,42 +204,34 @@ impl<'m> View<'m> {
     /// An initializer that is a graph input too is only a default and is not returned.
     pub fn initializer(&self, value: &str) -> Option<&'m TensorProto> {
         if let Some(tensor) = self.initializers.get(value) {
-            return (!self.inputs.contains(value)).then_some(*tensor);
+            return (!self.is_input(value)).then_some(*tensor);
         }
-        self.scope_of_outer(value)?.initializer(value)
+        if self.defines(value) { None } else { self.outer()?.initializer(value) }
     }
 
     /// What an input of this graph is where its caller gives nothing.
     pub fn default_of(&self, input: &str) -> Option<&'m TensorProto> {
-        self.initializers.get(input).copied().filter(|_| self.inputs.contains(input))
+        self.initializers.get(input).copied().filter(|_| self.is_input(input))
     }
 
     /// Whether any input of this graph has a default.
     pub fn has_defaults(&self) -> bool {
-        self.inputs.iter().any(|input| self.initializers.contains_key(input))
-    }
-
-    /// Bytes that the outermost graph takes in a file.
-    pub(super) fn model_bytes(&self) -> usize {
-        match self.outer {
-            Some(outer) => outer.model_bytes(),
-            None => *self.bytes.get_or_init(|| self.graph.encoded_len()),
-        }
+        self.is_input.iter().any(|input| self.initializers.contains_key(input))
     }
 
     /// The view that defines the value, this one or one around it.
     pub fn scope(&self, value: &str) -> Option<&View<'m>> {
-        if self.defines(value) { Some(self) } else { self.outer?.scope(value) }
+        if self.defines(value) { Some(self) } else { self.outer()?.scope(value) }
     }
 
     /// Whether the value is an input of this graph.
     pub fn is_input(&self, value: &str) -> bool {
-        self.inputs.contains(value)
+        self.is_input.contains(value)
     }
 
     /// Whether the value is an output of this graph.
     pub fn is_output(&self, value: &str) -> bool {
-        self.outputs.contains(value)
+        self.is_output.contains(value)
     }
 
     /// Whether anything reads the value: a node, a nested graph, or the graph's caller.
@@ -187,14 +249,15 @@ impl<'m> View<'m> {
         Some(self.declared(value)?.shape.as_ref()?.dim.len())
     }
 
-    fn defines(&self, value: &str) -> bool {
-        self.producers.contains_key(value)
+    /// Whether this graph has the value before its first node: given or stored.
+    pub fn is_given(&self, value: &str) -> bool {
+        self.is_input(value)
             || self.initializers.contains_key(value)
-            || self.inputs.contains(value)
+            || self.sparse.contains_key(value)
     }
 
-    fn scope_of_outer(&self, value: &str) -> Option<&'m View<'m>> {
-        if self.defines(value) { None } else { self.outer }
+    fn defines(&self, value: &str) -> bool {
+        self.producers.contains_key(value) || self.is_given(value)
     }
 }
 
@@ -204,12 +267,6 @@ fn typed(value: &ValueInfoProto) -> Option<(&str, &type_proto::Tensor)> {
         type_proto::Value::TensorType(tensor) => Some((value.name(), tensor)),
         _ => None,
     }
-}
-
-/// Whether the model's IR version demands that initializers are listed as inputs: before 4 it does,
-/// from then on an input with a stored value has a default that a caller may replace.
-pub(super) fn lists_initializers(model: &ModelProto) -> bool {
-    model.ir_version.is_some_and(|version| version < 4)
 }
 
 /// The values that graphs nested in the node read from outside, in order, each once.
@@ -228,10 +285,10 @@ pub fn captured(node: &NodeProto) -> Vec<&str> {
 }
 
 /// The values that a graph itself defines: given, stored, or made by its nodes.
-pub(super) fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
+fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
     let given = graph.input.iter().map(|v| v.name());
-    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
-    let stored = graph.initializer.iter().chain(sparse).map(|t| t.name());
+    let stored = graph.initializer.iter().map(|t| t.name());
+    let stored = stored.chain(graph.sparse_initializer.iter().map(SparseTensorProto::name));
     let made = graph.node.iter().flat_map(|n| n.output.iter().map(String::as_str));
     given.chain(stored).chain(made).filter(|name| !name.is_empty())
 }

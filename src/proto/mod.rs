@@ -10,6 +10,7 @@ mod save;
 mod stand_in;
 mod tensor;
 mod tensors;
+mod walk;
 mod wire;
 
 #[allow(missing_docs, clippy::all, reason = "generated code")]
@@ -24,6 +25,7 @@ pub(crate) use stand_in::stand_in;
 pub use save::{ExternalData, Saved, digest, is_data_of, save, save_sealed};
 pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes};
 pub use tensors::tensors_mut;
+pub use walk::{graphs, graphs_within};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -101,23 +103,4 @@ pub fn opset(model: &ModelProto) -> i64 {
 pub fn standard_opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
     let standard = |o: &&OperatorSetIdProto| matches!(o.domain(), "" | "ai.onnx");
     imports.iter().find(standard).map(OperatorSetIdProto::version)
-}
-
-/// Every graph of a model that takes part in its inference, each before those nested in it, depth
-/// first.
-pub fn graphs(model: &ModelProto) -> Vec<&GraphProto> {
-    model.graph.iter().flat_map(graphs_within).collect()
-}
-
-/// A graph and those nested in it, each before those nested in it, depth first.
-pub fn graphs_within(graph: &GraphProto) -> Vec<&GraphProto> {
-    let mut found = Vec::new();
-    let mut waiting = vec![graph];
-    while let Some(graph) = waiting.pop() {
-        found.push(graph);
-        let known = waiting.len();
-        waiting.extend(graph.node.iter().flat_map(NodeProto::graphs));
-        waiting[known..].reverse();
-    }
-    found
 }

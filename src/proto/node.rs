@@ -1,7 +1,7 @@
 //! What a node says of itself: its operator, what to call it, its attributes, inputs and outputs.
 
 use super::{
-    AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto,
+    AttributeProto, FunctionProto, GraphProto, NodeProto, SparseTensorProto, TensorProto,
     attribute_proto::AttributeType,
 };
 use std::fmt;
@@ -165,6 +165,13 @@ impl AttributeProto {
             (!self.type_protos.is_empty(), TypeProtos),
         ];
         held.into_iter().find(|(held, _)| *held).map_or(Undefined, |(_, kind)| kind)
+    }
+}
+
+impl SparseTensorProto {
+    /// The name of the value that it is, which is that of its values.
+    pub fn name(&self) -> &str {
+        self.values.as_ref().map_or("", TensorProto::name)
     }
 }
 

@@ -13,10 +13,10 @@ use super::{
     weight::Weight,
 };
 use crate::{
-    graph::Patch,
+    graph::View,
     operator::{self, BitLinear},
     proto::{
-        AttributeProto, GraphProto, ModelProto, NodeProto, attribute_proto::AttributeType, opset,
+        AttributeProto, ModelProto, NodeProto, attribute_proto::AttributeType, opset,
         tensor_proto::DataType,
     },
     quant::{self, Matrix, Storage, Ternary},
@@ -43,9 +43,10 @@ struct Stored {
     scale: String,
 }
 
-/// A projection's patch, with the figures for its report.
+/// What comes in place of a projection, with the figures for its report.
 pub(super) struct Converted {
-    pub patch: Patch,
+    /// The nodes that replace the root of its match.
+    pub nodes: Vec<NodeProto>,
     /// The mean of its scales.
     pub scale: f32,
     /// The share of its codes that are zero.
@@ -115,7 +116,7 @@ impl<'o> Converter<'o> {
     /// The conversion, or why the projection stays as it is.
     pub fn convert(
         &mut self,
-        graph: &GraphProto,
+        view: &View,
         site: &Site,
         projection: &Projection,
     ) -> Result<Converted, String> {
@@ -142,7 +143,7 @@ impl<'o> Converter<'o> {
         ternary.scale = ternary.scale.times(projection.factor);
 
         let mut converted = Converted {
-            patch: Patch { root: site.root, nodes: Vec::new() },
+            nodes: Vec::new(),
             scale: ternary.scale.mean(),
             zeros: ternary.zeros as f64 / (source.n * source.k).max(1) as f64,
             exact: ternary.exact,
@@ -172,7 +173,7 @@ impl<'o> Converter<'o> {
             factors,
             parameters: &mut converted.parameters,
         };
-        converted.patch.nodes = emission.nodes(&mut self.store, graph, site);
+        converted.nodes = emission.nodes(&mut self.store, view, site);
         Ok(converted)
     }
 
@@ -272,9 +273,9 @@ struct Emission<'e> {
 
 impl Emission<'_> {
     /// The rule's template with the graph's names in it, and the projection in place of its BitLinear.
-    fn nodes(&mut self, store: &mut Store, graph: &GraphProto, site: &Site) -> Vec<NodeProto> {
-        let source = &graph.node[site.node];
-        let base = graph.node[site.root].output.first().map_or("", String::as_str);
+    fn nodes(&mut self, store: &mut Store, view: &View, site: &Site) -> Vec<NodeProto> {
+        let source = view.node(site.node);
+        let base = view.node(site.root).output.first().map_or("", String::as_str);
         let mut values: HashMap<String, String> =
             site.bound.values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         values.insert(INPUT.into(), self.projection.input.clone());
@@ -359,7 +360,7 @@ impl Emission<'_> {
     fn norm(&mut self, draft: &mut Draft, x: &str) -> String {
         let (weight, to) = (&self.projection.weight, self.data_type);
         let mut make = |draft: &mut Draft| {
-            let gain = draft.store.gain(&weight.name, weight.k, to);
+            let gain = draft.store.gain(draft.site.root.graph(), &weight.name, weight.k, to);
             let made = subln::norm(draft, x, &gain, to);
             self.parameters.push(Parameter { name: gain, role: "subln_gain" });
             made

@@ -5,7 +5,7 @@
 
 use super::{names::Names, survey::Site};
 use crate::{
-    graph::NodeId,
+    graph::{GraphId, NodeId},
     operator::{self, metadata},
     proto::{NodeProto, TensorProto, tensor_proto::DataType},
     text,
@@ -23,11 +23,12 @@ pub(super) struct Store {
     /// What is stored beside the nodes, in the order in which it was needed.
     pub initializers: Vec<TensorProto>,
     constants: HashMap<&'static str, String>,
-    shared: HashMap<String, (NodeId, String)>,
+    /// Values that drafts of one graph share, by what they are, with the place of the first.
+    shared: HashMap<(GraphId, String), (NodeId, String)>,
     /// Gains by weight and by which of the weight's norms in a graph each is of.
     gains: HashMap<(String, usize), String>,
-    /// How many norms each weight has in this graph so far.
-    norms: HashMap<String, usize>,
+    /// How many norms each weight has in each graph so far.
+    norms: HashMap<(GraphId, String), usize>,
 }
 
 /// A number that texts name.
@@ -67,16 +68,10 @@ impl Store {
         }
     }
 
-    /// What follows is in another graph: values that drafts share are not seen there.
-    pub fn begin_graph(&mut self) {
-        self.shared.clear();
-        self.norms.clear();
-    }
-
-    /// The gain, ones, of a norm before a projection by a weight. Where a weight has norms in several graphs,
+    /// The gain, ones, of a norm before a projection by a weight in this graph. Where a weight has norms in several graphs,
     /// the branches of an `If`, they share it: one of them runs.
-    pub fn gain(&mut self, weight: &str, k: usize, data_type: DataType) -> String {
-        let count = self.norms.entry(weight.to_owned()).or_default();
+    pub fn gain(&mut self, graph: GraphId, weight: &str, k: usize, data_type: DataType) -> String {
+        let count = self.norms.entry((graph, weight.to_owned())).or_default();
         *count += 1;
         let key = (weight.to_owned(), *count);
         if let Some(gain) = self.gains.get(&key) {
@@ -150,11 +145,11 @@ pub(super) struct Draft<'d> {
     pub store: &'d mut Store,
     /// The nodes so far.
     pub nodes: Vec<NodeProto>,
+    pub site: &'d Site<'d>,
     /// What new values are named after.
     base: &'d str,
     /// The node that multiplies: it gives its name, and what it says of itself.
     source: &'d NodeProto,
-    site: &'d Site<'d>,
 }
 
 /// How a text's nodes are named after their source.
@@ -220,13 +215,14 @@ impl<'d> Draft<'d> {
     /// A value that several projections of the graph may read: made by `make` where none is there yet
     /// that comes before this draft's place.
     pub fn shared(&mut self, key: String, make: impl FnOnce(&mut Self) -> String) -> String {
-        if let Some((place, value)) = self.store.shared.get(&key)
-            && *place <= self.site.root
+        let (place, key) = (self.site.root, (self.site.root.graph(), key));
+        if let Some((first, value)) = self.store.shared.get(&key)
+            && *first <= place
         {
             return value.clone();
         }
         let value = make(self);
-        self.store.shared.insert(key, (self.site.root, value.clone()));
+        self.store.shared.insert(key, (place, value.clone()));
         value
     }
 

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{self, Constants, NodeId, View},
-    proto::{self, ModelProto, NodeProto, opset},
+    graph::{self, Graphs, NodeId, View},
+    proto::{ModelProto, NodeProto, opset},
     report::{Action, Entry},
     text,
 };
@@ -85,64 +85,41 @@ pub fn explain(
     let is_qat = settle::is_qat(model);
     let settled = is_qat.then(|| settle::settle(model.clone())).transpose()?;
     let model = settled.as_ref().unwrap_or(model);
-    let graphs = survey(model, recipe);
-    let sites: Vec<&Site> = graphs.iter().flatten().collect();
-    let mut decisions = decide(&sites, options, is_qat)?.0.into_iter();
-    let decided: Vec<Decided> =
-        graphs.iter().map(|sites| sites.iter().zip(decisions.by_ref()).collect()).collect();
-    let mut found = Vec::new();
+    let graphs = Graphs::of(model);
     let recipe = Recipe { rules: recipe, opset: opset(model) };
-    if let Some(view) = View::of(model) {
-        let search = Search { model, options, recipe, name };
-        search.graph(&view, &mut decided.into_iter(), &mut found);
+    let sites = survey(&graphs, recipe);
+    let (decisions, _) = decide(&sites, options, is_qat)?;
+    let means = |node: &NodeProto| {
+        !name.is_empty() && (node.name() == name || node.output.iter().any(|o| o == name))
+    };
+    let nodes = graphs.iter().flat_map(View::nodes);
+    let found: Vec<NodeId> = nodes.filter(|(_, node)| means(node)).map(|(id, _)| id).collect();
+    if found.is_empty() {
+        return Err(unknown(&graphs, name));
     }
-    if found.is_empty() { Err(unknown(model, name)) } else { Ok(found) }
+    let search = Search { model, graphs: &graphs, options, recipe };
+    let explain = |id: NodeId| {
+        let own = sites.iter().position(|site| site.node == id);
+        match own.or_else(|| sites.iter().position(|site| site.covers(id))) {
+            Some(index) => search.matched(id, &sites[index], &decisions[index]),
+            None => search.missed(id),
+        }
+    };
+    Ok(found.into_iter().map(explain).collect())
 }
 
-/// The projections of one graph and what becomes of them.
-type Decided<'s, 'r> = Vec<(&'s Site<'r>, Decision)>;
-
-/// The search for a name, through nested graphs.
+/// What says why.
 struct Search<'a> {
     model: &'a ModelProto,
+    graphs: &'a Graphs<'a>,
     options: &'a Options,
     recipe: Recipe<'a>,
-    name: &'a str,
 }
 
 impl Search<'_> {
-    /// `decided` yields each graph before those nested in it, as the survey does.
-    fn graph<'s, 'r: 's>(
-        &self,
-        view: &View,
-        decided: &mut impl Iterator<Item = Decided<'s, 'r>>,
-        found: &mut Vec<Explanation>,
-    ) {
-        let sites = decided.next().unwrap_or_default();
-        let constants = Constants::new(view);
-        for (id, _) in view.nodes().filter(|(_, node)| self.means(node)) {
-            let own = sites.iter().find(|(site, _)| site.node == id);
-            let site = own.or_else(|| sites.iter().find(|(site, _)| site.covers(id)));
-            found.push(match site {
-                Some((site, decision)) => self.matched(view, id, site, decision),
-                None => self.missed(view, &constants, id),
-            });
-        }
-        for graph in view.nodes().flat_map(|(_, node)| node.graphs()) {
-            self.graph(&View::nested(graph, view), decided, found);
-        }
-    }
-
-    fn means(&self, node: &NodeProto) -> bool {
-        !self.name.is_empty()
-            && (node.name() == self.name || node.output.iter().any(|o| o == self.name))
-    }
-
-    fn matched(&self, view: &View, id: NodeId, site: &Site, decision: &Decision) -> Explanation {
+    fn matched(&self, id: NodeId, site: &Site, decision: &Decision) -> Explanation {
         let mut converter = Converter::new(self.model, self.options);
-        let constants = Constants::new(view);
-        let constants = view.outer().is_none().then_some(&constants);
-        let (_, entry) = carry_out(&mut converter, view.graph(), constants, site, decision.clone());
+        let (_, entry) = carry_out(&mut converter, self.graphs, site, decision.clone());
         let outcome = match entry.action {
             _ if id != site.node => Outcome::Part,
             Action::BitLinear => Outcome::Converted,
@@ -153,19 +130,20 @@ impl Search<'_> {
             why: entry.reason.clone(),
             rule: Some(RuleText::of(site.rule)),
             projection: Some(entry),
-            ..self.missed_by_all(view, id)
+            ..self.missed_by_all(id)
         }
     }
 
-    fn missed(&self, view: &View, constants: &Constants, id: NodeId) -> Explanation {
-        let Nearest { rule, why } = nearest(view, constants, self.recipe, id);
-        Explanation { why, rule: rule.map(RuleText::of), ..self.missed_by_all(view, id) }
+    fn missed(&self, id: NodeId) -> Explanation {
+        let (view, constants) = (self.graphs.view(id.graph()), self.graphs.constants(id.graph()));
+        let Nearest { rule, why } = nearest(view, &constants, self.recipe, id);
+        Explanation { why, rule: rule.map(RuleText::of), ..self.missed_by_all(id) }
     }
 
-    fn missed_by_all(&self, view: &View, id: NodeId) -> Explanation {
-        let node = view.node(id);
+    fn missed_by_all(&self, id: NodeId) -> Explanation {
+        let node = self.graphs.node(id);
         Explanation {
-            graph: view.graph().name().to_owned(),
+            graph: self.graphs.view(id.graph()).name().to_owned(),
             node: node.label().to_owned(),
             op: node.operator().to_string(),
             outcome: Outcome::Missed,
@@ -191,9 +169,8 @@ impl RuleText {
 }
 
 /// No node has the name; these come near.
-fn unknown(model: &ModelProto, name: &str) -> Error {
-    let graphs = proto::graphs(model);
-    let labels: Vec<&str> = graphs.iter().flat_map(|g| &g.node).map(NodeProto::label).collect();
+fn unknown(graphs: &Graphs, name: &str) -> Error {
+    let labels: Vec<&str> = graphs.iter().flat_map(View::nodes).map(|(_, n)| n.label()).collect();
     let near = near(&labels, name);
     let hint = match near.is_empty() {
         true => "name a node of the model, or a value that one makes".to_owned(),

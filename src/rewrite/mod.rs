@@ -29,16 +29,17 @@ pub use weight::Weight;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{self, Constants, Patch, View},
+    graph::{self, Constants, Edit, Graphs},
     operator::{self, BitLinear, metadata},
-    proto::{self, GraphProto, ModelProto, StringStringEntryProto, opset},
+    proto::{self, ModelProto, StringStringEntryProto, opset},
     report::{Action, Entry, Report},
 };
 use convert::{Converted, Converter, Parameter};
+use names::Names;
 use parameters::Parameters;
 use policy::{Decision, decide};
 use std::{borrow::Cow, collections::HashSet};
-use survey::{Site, survey};
+use survey::{Recipe, Site, survey};
 
 /// A rewritten model, and what was done to it.
 #[derive(Debug, Clone)]
@@ -107,8 +108,8 @@ pub fn rewrite_unsealed(
     let made_with = made_with.unwrap_or_else(|| options.to_json());
     let model = source.clone();
     let model = if settles { settle::settle(model)? } else { model };
-    let graphs = survey(&model, recipe);
-    let sites: Vec<&Site> = graphs.iter().flatten().collect();
+    let graphs = Graphs::of(&model);
+    let sites = survey(&graphs, Recipe { rules: recipe, opset: opset(&model) });
     let (decisions, mut warnings) = decide(&sites, options, is_qat)?;
     check_options(&model, &sites, &decisions, options)?;
     let mut converter = Converter::new(&model, options);
@@ -120,25 +121,25 @@ pub fn rewrite_unsealed(
             "rename that value",
         ));
     }
-    let Carried { patches, entries, parameters, rounded } =
-        carry_out_all(&mut converter, &model, &graphs, decisions, progress);
+    let Carried { mut edit, entries, parameters, rounded } =
+        carry_out_all(&mut converter, &graphs, &sites, decisions, progress);
     warnings.extend(untrained_norms(&entries, options));
     warnings.extend(uncorrected(&entries, options));
     warnings.extend(newly_rounded(rounded, entries.len()));
     let report =
         Report { model: String::new(), options: made_with, projections: entries, warnings };
-    if patches.iter().all(Vec::is_empty) {
+    if edit.is_empty() {
         return Ok(Rewritten { model: source, report, manifest: None });
     }
+    edit.store(std::mem::take(&mut converter.store.initializers));
     let (model, manifest) =
-        finish(model, patches, converter, options, &parameters, &report.options)?;
+        finish(model, edit, converter.store.names, options, &parameters, &report.options)?;
     Ok(Rewritten { model, report, manifest })
 }
 
 /// What the decisions about a model's projections come to.
 struct Carried {
-    /// For each graph, in the order of [`proto::graphs`].
-    patches: Vec<Vec<Patch>>,
+    edit: Edit,
     entries: Vec<Entry>,
     parameters: Parameters,
     /// How many ternary weights had activations that were not rounded before.
@@ -147,38 +148,31 @@ struct Carried {
 
 fn carry_out_all(
     converter: &mut Converter,
-    model: &ModelProto,
-    graphs: &[Vec<Site>],
+    graphs: &Graphs,
+    sites: &[Site],
     decisions: Vec<Decision>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Carried {
-    let parameters = if converter.is_qat() { Parameters::of(model) } else { Parameters::default() };
-    let mut carried = Carried { patches: Vec::new(), entries: Vec::new(), parameters, rounded: 0 };
-    let total = graphs.iter().flatten().map(Site::stored_bytes).sum();
+    let parameters =
+        if converter.is_qat() { Parameters::of(graphs) } else { Parameters::default() };
+    let mut carried =
+        Carried { edit: Edit::default(), entries: Vec::new(), parameters, rounded: 0 };
+    let total = sites.iter().map(Site::stored_bytes).sum();
     let mut done = 0;
-    let mut decisions = decisions.into_iter();
-    let view = View::of(model);
-    let constants = view.as_ref().map(Constants::new);
-    for (graph, sites) in proto::graphs(model).into_iter().zip(graphs) {
-        converter.store.begin_graph();
-        let mut of_graph = Vec::new();
-        for (site, decision) in sites.iter().zip(&mut decisions) {
-            let (converted, entry) =
-                carry_out(converter, graph, constants.as_ref(), site, decision);
-            carried.entries.push(entry);
-            match converted {
-                Some(converted) => {
-                    let is_new = converted.exact && site.rule.effect() == Effect::Approximate;
-                    carried.rounded += usize::from(is_new);
-                    carried.parameters.extend(&site.name, converted.parameters);
-                    of_graph.push(converted.patch);
-                }
-                None => carried.parameters.extend(&site.name, kept_parameters(site)),
+    for (site, decision) in sites.iter().zip(decisions) {
+        let (converted, entry) = carry_out(converter, graphs, site, decision);
+        carried.entries.push(entry);
+        match converted {
+            Some(converted) => {
+                let is_new = converted.exact && site.rule.effect() == Effect::Approximate;
+                carried.rounded += usize::from(is_new);
+                carried.parameters.extend(&site.name, converted.parameters);
+                carried.edit.replace(site.root, converted.nodes);
             }
-            done += site.stored_bytes();
-            progress(done, total);
+            None => carried.parameters.extend(&site.name, kept_parameters(site)),
         }
-        carried.patches.push(of_graph);
+        done += site.stored_bytes();
+        progress(done, total);
     }
     carried
 }
@@ -214,7 +208,7 @@ fn check_unchanged(options: &Options) -> Result<()> {
 /// Refuses what can't be done to the projections that are to be converted, before any work is done.
 fn check_options(
     model: &ModelProto,
-    sites: &[&Site],
+    sites: &[Site],
     decisions: &[Decision],
     options: &Options,
 ) -> Result<()> {
@@ -247,8 +241,7 @@ fn check_options(
 /// The conversion, if there is one, and the report's line.
 fn carry_out(
     converter: &mut Converter,
-    graph: &GraphProto,
-    constants: Option<&Constants>,
+    graphs: &Graphs,
     site: &Site,
     decision: Decision,
 ) -> (Option<Converted>, Entry) {
@@ -256,8 +249,9 @@ fn carry_out(
     let converted = match (decision, &site.found) {
         (Decision::Convert(reason), Ok(projection)) => {
             entry.reason = reason;
-            recalled(projection, constants)
-                .and_then(|projection| converter.convert(graph, site, &projection))
+            let graph = site.root.graph();
+            recalled(projection, &graphs.constants(graph))
+                .and_then(|projection| converter.convert(graphs.view(graph), site, &projection))
         }
         (Decision::Keep(reason) | Decision::Convert(reason), _) => Err(reason),
     };
@@ -273,12 +267,11 @@ fn carry_out(
     }
 }
 
-/// The projection with its weight's data; `constants` are the main graph's, whose weights may be forgotten.
+/// The projection with its weight's data.
 fn recalled<'p>(
     projection: &'p Projection,
-    constants: Option<&Constants>,
+    constants: &Constants,
 ) -> Result<Cow<'p, Projection>, String> {
-    let Some(constants) = constants else { return Ok(Cow::Borrowed(projection)) };
     Ok(match projection.weight.recall(constants)? {
         Cow::Borrowed(_) => Cow::Borrowed(projection),
         Cow::Owned(weight) => Cow::Owned(Projection { weight, ..projection.clone() }),
@@ -363,29 +356,20 @@ fn describe(site: &Site) -> Entry {
     }
 }
 
-/// Applies the patches and gives the file what its new nodes need.
+/// Makes the edit and gives the file what its new nodes need.
 fn finish(
     mut model: ModelProto,
-    patches: Vec<Vec<Patch>>,
-    mut converter: Converter,
+    edit: Edit,
+    mut names: Names,
     options: &Options,
     parameters: &Parameters,
     made_with: &serde_json::Value,
 ) -> Result<(ModelProto, Option<Manifest>)> {
-    let before = graph::Before::of(&model);
-    if let Some(graph) = &mut model.graph {
-        apply(graph, &mut patches.into_iter());
-    }
-    graph::drop_orphans(&mut model, &before);
-    if let Some(graph) = &mut model.graph {
-        graph.initializer.append(&mut converter.store.initializers);
-    }
-
+    edit.apply(&mut model);
     let manifest = match &options.qat {
         Some(trainable) => {
             raise_ir_version(&mut model, DEFAULTS_SINCE);
-            let names = &mut converter.store.names;
-            Some(parameters::finish(&mut model, parameters, names, options, trainable)?)
+            Some(parameters::finish(&mut model, parameters, &mut names, options, trainable)?)
         }
         None => {
             operator::define(&mut model)?;
@@ -427,12 +411,3 @@ const DEFAULTS_SINCE: i64 = 4;
 
 /// The IR version that brought model-local functions.
 const FUNCTIONS_SINCE: i64 = 8;
-
-/// Applies each graph's patches, nested graphs first: their nodes are found by position.
-fn apply(graph: &mut GraphProto, patches: &mut dyn Iterator<Item = Vec<Patch>>) {
-    let own = patches.next().unwrap_or_default();
-    for attribute in graph.node.iter_mut().flat_map(|n| &mut n.attribute) {
-        attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(|g| apply(g, patches));
-    }
-    graph::apply(graph, own);
-}

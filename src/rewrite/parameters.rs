@@ -12,11 +12,8 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{Constants, View, norm},
-    proto::{
-        self, GraphProto, ModelProto, NodeProto, TensorProto, element_count, raw_bytes,
-        tensor_proto::DataType,
-    },
+    graph::{Constants, Edit, Graphs, NodeId, View, norm},
+    proto::{ModelProto, NodeProto, TensorProto, element_count, raw_bytes, tensor_proto::DataType},
     quant::{Layout, Matrix},
 };
 use serde::{Deserialize, Serialize};
@@ -56,9 +53,6 @@ impl Preset {
 
 /// The role of a table that `Gather` reads.
 const EMBEDDING: &str = "embedding";
-
-/// How the names end of the values that stand for parameters.
-pub(super) const PARAMETER: &str = "_param";
 
 /// The role of what is no parameter: axes, masks, frequencies.
 const OTHER: &str = "other";
@@ -101,25 +95,20 @@ pub(super) struct Parameters(HashMap<String, (&'static str, Option<String>)>);
 
 impl Parameters {
     /// The embedding tables and norms of a model.
-    pub fn of(model: &ModelProto) -> Self {
+    pub fn of(graphs: &Graphs) -> Self {
         let mut found = Parameters::default();
-        View::of(model).iter().for_each(|view| found.collect(view));
-        found
-    }
-
-    fn collect(&mut self, view: &View) {
-        let constants = Constants::new(view);
-        for (id, node) in view.nodes() {
-            for (name, role) in around_projections(view, &constants, id, node) {
+        for view in graphs.iter() {
+            let constants = graphs.constants(view.id());
+            for (name, role) in
+                view.nodes().flat_map(|(id, _)| around_projections(view, &constants, id))
+            {
                 let stored = view.initializer(name).filter(|tensor| can_train(tensor));
                 if stored.is_some_and(|tensor| role != EMBEDDING || !is_rotation(tensor)) {
-                    self.0.entry(name.to_owned()).or_insert((role, None));
+                    found.0.entry(name.to_owned()).or_insert((role, None));
                 }
             }
-            for graph in node.graphs() {
-                self.collect(&View::nested(graph, view));
-            }
         }
+        found
     }
 
     /// Adds what belongs to a projection.
@@ -136,9 +125,9 @@ impl Parameters {
 fn around_projections<'m>(
     view: &View<'m>,
     constants: &Constants,
-    id: usize,
-    node: &'m NodeProto,
+    id: NodeId,
 ) -> Vec<(&'m str, &'static str)> {
+    let node = view.node(id);
     let inputs = |role: &'static str| node.input.iter().map(move |i| (i.as_str(), role));
     if node.is("Gather") {
         return inputs(EMBEDDING).take(1).collect();
@@ -166,16 +155,14 @@ pub(super) fn finish(
         preset: trainable.preset,
         initializers: Vec::new(),
     };
-    check_filters(model, options, trainable)?;
-    let mut nodes = HashSet::new();
-    for graph in proto::graphs(model) {
-        nodes.extend(graph.node.iter().map(|node| node.name().to_owned()));
-    }
-    let Some(graph) = &mut model.graph else { return Ok(manifest) };
-    let entries = &mut manifest.initializers;
-    let mut wrap = Wrap { parameters, trainable, names, nodes, entries };
-    wrap.graph(graph, &HashMap::new());
-    graph.input.push(super::qat::lambda_input());
+    let graphs = Graphs::of(model);
+    check_filters(&graphs, options, trainable)?;
+    let nodes = graphs.iter().flat_map(View::nodes).map(|(_, node)| node.name()).collect();
+    let (edit, entries) = (Edit::default(), &mut manifest.initializers);
+    let mut wrap = Wrap { parameters, trainable, names, nodes, entries, edit };
+    graphs.iter().for_each(|view| wrap.graph(view));
+    wrap.edit.apply(model);
+    model.graph.iter_mut().for_each(|graph| graph.input.push(super::qat::lambda_input()));
     if manifest.initializers.iter().all(|entry| !entry.trainable) {
         return Err(nothing_to_train(trainable.preset));
     }
@@ -193,10 +180,9 @@ fn nothing_to_train(preset: Preset) -> Error {
 }
 
 /// A filter that matches no initializer is an error, as for projections.
-fn check_filters(model: &ModelProto, options: &Options, trainable: &Trainable) -> Result<()> {
-    let graphs = proto::graphs(model);
+fn check_filters(graphs: &Graphs, options: &Options, trainable: &Trainable) -> Result<()> {
     for filter in &trainable.filters {
-        let mut stored = graphs.iter().flat_map(|graph| &graph.initializer);
+        let mut stored = graphs.iter().flat_map(View::initializers);
         let matches = stored.any(|t| filter.pattern.is_match(t.name()));
         if !matches && !options.allow_unmatched {
             return Err(Error::new(
@@ -220,51 +206,29 @@ struct Wrap<'w> {
     trainable: &'w Trainable,
     names: &'w mut Names,
     /// The names of the nodes.
-    nodes: HashSet<String>,
+    nodes: HashSet<&'w str>,
     entries: &'w mut Vec<ManifestEntry>,
+    edit: Edit,
 }
 
-impl Wrap<'_> {
-    /// `outer` has the values that stand for initializers of the graphs around.
-    fn graph(&mut self, graph: &mut GraphProto, outer: &HashMap<String, String>) {
-        let outputs: HashSet<&str> = graph.output.iter().map(|o| o.name()).collect();
-        let mut read = HashSet::new();
-        reads(graph, &mut read);
-        let mut values = outer.clone();
-        let mut identities = Vec::new();
-        for tensor in &graph.initializer {
+impl<'w> Wrap<'w> {
+    fn graph(&mut self, view: &View<'w>) {
+        for tensor in view.initializers() {
             let name = tensor.name();
-            values.remove(name);
             let role = self.parameters.role(name);
             let trained = can_train(tensor) && self.is_trained(name, role);
             let mut entry = self.entry(tensor, role, trained);
             let wrapped = can_train(tensor) && (trained || role != OTHER);
-            if wrapped && !outputs.contains(name) && read.contains(name) {
-                let value = self.names.fresh(name, PARAMETER.trim_start_matches('_'));
+            if wrapped && !view.is_output(name) && !view.uses(name).is_empty() {
+                let value = self.names.fresh(name, "param");
                 // A node of that name may be there already, or in another graph.
-                let is_new = self.nodes.insert(name.to_owned());
-                let node = if is_new { name } else { &value };
+                let node = if self.nodes.insert(name) { name } else { &value };
                 entry.identity = Some(node.to_owned());
-                identities.push(identity(node, name, &value));
-                values.insert(name.to_owned(), value);
+                self.edit.begin_with(view.id(), identity(node, name, &value));
+                self.edit.read_as(view.id(), name, &value);
             }
             self.entries.push(entry);
         }
-        for node in &mut graph.node {
-            for input in &mut node.input {
-                if let Some(value) = values.get(input) {
-                    input.clone_from(value);
-                }
-            }
-            for attribute in &mut node.attribute {
-                attribute
-                    .g
-                    .iter_mut()
-                    .chain(&mut attribute.graphs)
-                    .for_each(|g| self.graph(g, &values));
-            }
-        }
-        graph.node.splice(0..0, identities);
     }
 
     fn is_trained(&self, name: &str, role: &str) -> bool {
@@ -283,14 +247,6 @@ impl Wrap<'_> {
             projection: self.parameters.0.get(tensor.name()).and_then(|(_, p)| p.clone()),
             identity: None,
         }
-    }
-}
-
-/// Every value that nodes of a graph read, those of nested graphs included.
-fn reads<'g>(graph: &'g GraphProto, found: &mut HashSet<&'g str>) {
-    for node in &graph.node {
-        found.extend(node.input.iter().map(String::as_str));
-        node.graphs().for_each(|g| reads(g, found));
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) enum Decision {
 ///
 /// A QAT file was made with options of its own: what it blends is converted, what it left is kept.
 pub(super) fn decide(
-    sites: &[&Site],
+    sites: &[Site],
     options: &Options,
     is_qat: bool,
 ) -> Result<(Vec<Decision>, Vec<String>)> {

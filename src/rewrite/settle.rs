@@ -7,16 +7,15 @@
 //! What is left is a model that was trained with BitLinear, for which there are rules. Parameters that
 //! importers read through an `Identity` are read directly again.
 
-use super::{options::Options, parameters::PARAMETER, qat};
+use super::{options::Options, parameters::can_train, qat};
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{self, Before, Constants, View},
+    graph::{Constants, Edit, Graphs, NodeId, View, norm},
     operator::metadata,
     pattern::Pattern,
-    proto::{self, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto},
+    proto::{ModelProto, NodeProto, ValueInfoProto, type_proto},
 };
-use prost::Message as _;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// The blend that [`qat`] writes.
 const BLEND: &str = "
@@ -30,16 +29,9 @@ const BLEND: &str = "
 
 /// Whether a model is a QAT file: it has the input and something that blends by it.
 pub(super) fn is_qat(model: &ModelProto) -> bool {
-    let Some(graph) = &model.graph else { return false };
-    graph.input.iter().any(is_lambda) && has_blend(&View::new(graph))
-}
-
-fn has_blend(view: &View) -> bool {
-    !blends(view, &Constants::new(view)).is_empty()
-        || view
-            .nodes()
-            .flat_map(|(_, node)| node.graphs())
-            .any(|graph| has_blend(&View::nested(graph, view)))
+    let graphs = Graphs::of(model);
+    let blends = |view: &View| !blends(view, &graphs.constants(view.id())).is_empty();
+    model.graph.iter().any(|graph| graph.input.iter().any(is_lambda)) && graphs.iter().any(blends)
 }
 
 /// The options that a QAT file was made with, as its inference model has them, and filters given now.
@@ -59,17 +51,16 @@ pub(super) fn made_with(model: &ModelProto, now: &Options) -> Option<serde_json:
 ///
 /// An error where the input is read by what is no blend.
 pub(super) fn settle(mut model: ModelProto) -> Result<ModelProto> {
-    let before = Before::of(&model);
-    let mut aliases = Vec::new();
-    let outputs = outputs(&model);
-    View::of(&model).iter().for_each(|view| collect(view, &outputs, &mut aliases));
-    if let Some(graph) = &mut model.graph {
-        apply(graph, &HashMap::new(), &mut aliases.into_iter());
+    let graphs = Graphs::of(&model);
+    let mut edit = Edit::default();
+    for view in graphs.iter() {
+        for (value, other) in equal_values(view, &graphs.constants(view.id())) {
+            edit.read_as(view.id(), value, other);
+        }
     }
-    graph::drop_orphans(&mut model, &before);
-    merge_norms(&mut model);
-    let Some(graph) = &mut model.graph else { return Ok(model) };
-    let view = View::new(graph);
+    edit.apply(&mut model);
+    let graphs = Graphs::of(&model);
+    let view = graphs.main();
     if let Some(reader) = view.uses(qat::LAMBDA).first() {
         return Err(Error::new(
             ErrorKind::InvalidModel,
@@ -83,16 +74,11 @@ pub(super) fn settle(mut model: ModelProto) -> Result<ModelProto> {
              change it",
         ));
     }
-    if !view.is_output(qat::LAMBDA) {
+    let is_output = view.is_output(qat::LAMBDA);
+    if let Some(graph) = model.graph.as_mut().filter(|_| !is_output) {
         graph.input.retain(|input| !is_lambda(input));
     }
     Ok(model)
-}
-
-/// The outputs of every graph: what callers read by name.
-fn outputs(model: &ModelProto) -> HashSet<String> {
-    let graphs = proto::graphs(model).into_iter();
-    graphs.flat_map(|graph| &graph.output).map(|output| output.name().to_owned()).collect()
 }
 
 /// A required float of rank 0 by that name.
@@ -105,24 +91,18 @@ fn is_lambda(input: &ValueInfoProto) -> bool {
     input.name() == qat::LAMBDA && tensor.elem_type() == 1 && scalar
 }
 
-/// Values of one graph, each with the one that it equals.
-type Aliases = HashMap<String, String>;
-
-/// The aliases of each graph, before those of the graphs nested in it.
-fn collect(view: &View, outputs: &HashSet<String>, found: &mut Vec<Aliases>) {
-    let constants = Constants::new(view);
-    let mut aliases = blends(view, &constants);
-    for (_, node) in view.nodes() {
+/// Values of a graph that are others at λ = 1, or hold the same.
+fn equal_values<'m>(view: &View<'m>, constants: &Constants<'_, 'm>) -> HashMap<&'m str, &'m str> {
+    let blends = blends(view, constants);
+    let mut equal = norms(view, constants, &blends);
+    equal.extend(blends.iter().map(|blend| (blend.y, blend.quantized)));
+    for (id, node) in view.nodes() {
         let [output] = &node.output[..] else { continue };
-        if let Some(other) = scaled(view, node).or_else(|| parameter(view, node)) {
-            aliases.entry(output.clone()).or_insert_with(|| other.to_owned());
+        if let Some(other) = scaled(view, node).or_else(|| parameter(view, id)) {
+            equal.entry(output).or_insert(other);
         }
     }
-    aliases.retain(|value, _| !outputs.contains(value));
-    found.push(aliases);
-    for graph in view.nodes().flat_map(|(_, node)| node.graphs()) {
-        collect(&View::nested(graph, view), outputs, found);
-    }
+    equal
 }
 
 /// What else lambda scales: a correction's branch.
@@ -135,12 +115,13 @@ fn scaled<'m>(view: &View, node: &'m NodeProto) -> Option<&'m str> {
     }
 }
 
-/// The initializer that a QAT file reads through this node, and that other files may well read so too.
-fn parameter<'m>(view: &View, node: &'m NodeProto) -> Option<&'m str> {
-    let ([input], [output]) = (&node.input[..], &node.output[..]) else { return None };
-    let ours = output.starts_with(input.as_str()) && output.ends_with(PARAMETER);
-    let identity = ours && node.is("Identity");
-    (identity && view.initializer(input).is_some()).then_some(input)
+/// The initializer that is read through this node alone, as parameters of a QAT file are.
+fn parameter<'m>(view: &View<'m>, id: NodeId) -> Option<&'m str> {
+    let node = view.node(id);
+    let ([input], true) = (&node.input[..], node.is("Identity")) else { return None };
+    let stored = view.initializer(input).filter(|_| view.is_given(input));
+    let only = view.only_use(input).is_some_and(|of| of.node == id);
+    (only && stored.is_some_and(can_train)).then_some(input)
 }
 
 /// The input itself, or the same in another type.
@@ -151,79 +132,49 @@ fn is_lambda_value(view: &View, value: &str) -> bool {
         || cast.is_some_and(|node| node.input.first().is_some_and(|i| i == qat::LAMBDA))
 }
 
-fn blends(view: &View, constants: &Constants) -> Aliases {
+/// `y = float + λ·stop(quantized - float)`.
+struct Blend<'m> {
+    y: &'m str,
+    float: &'m str,
+    quantized: &'m str,
+}
+
+fn blends<'m>(view: &View<'m>, constants: &Constants) -> Vec<Blend<'m>> {
     let pattern = Pattern::new(BLEND);
-    let matches =
-        view.nodes().filter(|(_, node)| pattern.may_start_at(node)).filter_map(|(id, _)| {
-            let bound = pattern.at(view, constants, id).ok()?;
-            let value = |name: &str| bound.values.get(name).map_or("", String::as_str);
-            let scale = (1u64 << 40) as f64;
-            let ours = value("lambda") == qat::LAMBDA
-                && constants.scalar(value("UP")) == Some(scale)
-                && constants.scalar(value("DOWN")) == Some(1.0 / scale);
-            ours.then(|| (value("y").to_owned(), value("b").to_owned()))
-        });
-    matches.collect()
+    let scale = (1u64 << 40) as f64;
+    let matched = |(id, node): (NodeId, &'m NodeProto)| {
+        let bound = pattern.at(view, constants, id).ok()?;
+        let value = |name: &str| bound.values.get(name).map_or("", String::as_str);
+        let ours = value("lambda") == qat::LAMBDA
+            && constants.scalar(value("UP")) == Some(scale)
+            && constants.scalar(value("DOWN")) == Some(1.0 / scale);
+        let float = node.inputs().find(|input| *input == value("a"))?;
+        let difference = view.node(bound.nodes[0]?);
+        ours.then_some(Blend { y: node.output(0)?, float, quantized: difference.input(0)? })
+    };
+    view.nodes().filter(|(_, node)| pattern.may_start_at(node)).filter_map(matched).collect()
 }
 
-/// Reads every value by the name of what it equals. The nodes that made it are orphans then.
-fn apply(graph: &mut GraphProto, outer: &Aliases, aliases: &mut impl Iterator<Item = Aliases>) {
-    let mut known = outer.clone();
-    known.extend(aliases.next().unwrap_or_default());
-    for node in &mut graph.node {
-        for input in &mut node.input {
-            while let Some(other) = known.get(input) {
-                input.clone_from(other);
-            }
-        }
-        for attribute in &mut node.attribute {
-            attribute
-                .g
-                .iter_mut()
-                .chain(&mut attribute.graphs)
-                .for_each(|g| apply(g, &known, aliases));
-        }
-    }
-    graph.node.retain(|node| !node.output.iter().any(|o| known.contains_key(o)));
-}
-
-/// Norms that this crate put before projections of one input become one where their gains are equal.
-fn merge_norms(model: &mut ModelProto) {
-    let (before, outputs) = (Before::of(model), outputs(model));
-    let Some(graph) = &mut model.graph else { return };
-    let gains: HashMap<String, Vec<u8>> = graph
-        .initializer
-        .iter()
-        .filter(|t| t.name().contains(GAIN))
-        .map(|t| (t.name().to_owned(), TensorProto { name: None, ..t.clone() }.encode_to_vec()))
-        .collect();
-    let mut made: HashMap<Vec<Vec<u8>>, String> = HashMap::new();
-    let mut aliases = Aliases::new();
-    for node in &graph.node {
-        let [output] = &node.output[..] else { continue };
-        if output.contains(NORM) && !outputs.contains(output) {
-            let first =
-                made.entry(meaning(node, &aliases, &gains)).or_insert_with(|| output.clone());
-            if first != output {
-                aliases.insert(output.clone(), first.clone());
-            }
+/// Norms before projections, of one input and with equal gains, each with the first of them: before training
+/// every projection got one of its own.
+fn norms<'m>(
+    view: &View<'m>,
+    constants: &Constants,
+    blends: &[Blend],
+) -> HashMap<&'m str, &'m str> {
+    let mut found: Vec<_> =
+        blends.iter().filter_map(|blend| norm(view, constants, blend.float)).collect();
+    found.sort_by_key(|norm| norm.node);
+    let (mut first, mut same) = (HashMap::new(), HashMap::new());
+    for norm in found.into_iter().filter(|norm| norm.rms) {
+        let gain = norm.gain.as_ref().and_then(|gain| constants.value(gain).ok());
+        let (Some(gain), Some(output)) = (gain, view.node(norm.node).output(0)) else { continue };
+        let meaning =
+            (norm.input, norm.eps.map(f64::to_bits), gain.dtype() as i32, gain.to_bytes());
+        let known = *first.entry(meaning).or_insert(output);
+        if known != output {
+            same.insert(output, known);
         }
     }
-    apply(graph, &Aliases::new(), &mut std::iter::once(aliases));
-    graph::drop_orphans(model, &before);
-}
-
-/// What names of values of a norm hold, and those of its gain.
-const NORM: &str = "_subln";
-const GAIN: &str = "_subln_gain";
-
-/// What a node computes: its operator, its attributes and its inputs, gains by what is in them.
-fn meaning(node: &NodeProto, aliases: &Aliases, gains: &HashMap<String, Vec<u8>>) -> Vec<Vec<u8>> {
-    let attributes = node.attribute.iter().map(|a| a.encode_to_vec());
-    let inputs = node.input.iter().map(|input| {
-        let input = aliases.get(input).unwrap_or(input);
-        gains.get(input).cloned().unwrap_or_else(|| input.clone().into_bytes())
-    });
-    let operator = node.operator().to_string().into_bytes();
-    [operator].into_iter().chain(attributes).chain(inputs).collect()
+    same
 }

@@ -5,9 +5,9 @@ use super::{
     rule::{Effect, NoMatch, Projection, Rule},
 };
 use crate::{
-    graph::{self, Constants, NodeId, Norm, View},
+    graph::{self, Constants, GraphId, Graphs, NodeId, Norm, View},
     pattern::{Bindings, Miss},
-    proto::{ModelProto, NodeProto, opset},
+    proto::NodeProto,
     roles::{self, Role},
 };
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Site<'r> {
     /// The rule that found it.
     pub rule: &'r Rule,
-    /// The root of the rule's match: what a patch replaces.
+    /// The root of the rule's match: what the new nodes replace.
     pub root: NodeId,
     /// The node that multiplies.
     pub node: NodeId,
@@ -52,14 +52,16 @@ impl Site<'_> {
     }
 }
 
-/// The projections of every graph of a model, each graph before those nested in it.
-pub(super) fn survey<'r>(model: &ModelProto, rules: &'r [Rule]) -> Vec<Vec<Site<'r>>> {
-    let mut found = Vec::new();
-    let recipe = Recipe { rules, opset: opset(model) };
-    if let Some(view) = View::of(model) {
-        survey_graph(&view, recipe, &HashMap::new(), &mut found);
-    }
-    found
+/// The projections of a model, each graph's before those of graphs nested in it.
+pub(super) fn survey<'r>(graphs: &Graphs, recipe: Recipe<'r>) -> Vec<Site<'r>> {
+    let tables: Tables = graphs
+        .iter()
+        .flat_map(|view| embedding_tables(view, &graphs.constants(view.id())))
+        .collect();
+    let of_graph = |view| survey_graph(view, &graphs.constants(view.id()), recipe, &tables);
+    let mut sites: Vec<Site> = graphs.iter().flat_map(of_graph).collect();
+    forget_most(&mut sites);
+    sites
 }
 
 /// The rules, and the opset of the model that they are tried on.
@@ -69,43 +71,33 @@ pub(super) struct Recipe<'r> {
     pub opset: i64,
 }
 
-/// Initializers that are read as embedding tables, with the node that does.
-type Tables = HashMap<String, String>;
+/// Initializers that are read as embedding tables, by graph and name, with the node that does.
+type Tables = HashMap<(GraphId, String), String>;
 
 fn survey_graph<'r>(
     view: &View,
+    constants: &Constants,
     recipe: Recipe<'r>,
-    outer: &Tables,
-    found: &mut Vec<Vec<Site<'r>>>,
-) {
-    let constants = Constants::new(view);
-    let mut tables = outer.clone();
-    tables.extend(embedding_tables(view, &constants));
-    let mut sites = match_rules(view, &constants, recipe);
+    tables: &Tables,
+) -> Vec<Site<'r>> {
+    let table = |leaf: &String| tables.get(&(view.scope(leaf)?.id(), leaf.clone())).cloned();
+    let mut sites = match_rules(view, constants, recipe);
     for site in &mut sites {
         let Ok(projection) = &site.found else { continue };
         let output = view.node(site.root).output.first().map_or("", String::as_str);
         let own_bias = projection.bias.clone();
-        site.tied = projection.weight.leaves.iter().find_map(|leaf| tables.get(leaf).cloned());
-        let norm = graph::norm(view, &constants, &projection.input);
-        let norm = norm.filter(|norm| is_as_wide(&constants, norm, projection.weight.k));
+        site.tied = projection.weight.leaves.iter().find_map(table);
+        let norm = graph::norm(view, constants, &projection.input);
+        let norm = norm.filter(|norm| is_as_wide(constants, norm, projection.weight.k));
         site.norm = norm.map(|norm| norm.node);
-        site.bias = own_bias.or_else(|| added_constant(view, &constants, output));
+        site.bias = own_bias.or_else(|| added_constant(view, constants, output));
         site.part_sizes = match &projection.part_sizes[..] {
-            [] => part_sizes(view, &constants, output, projection.weight.n),
+            [] => part_sizes(view, constants, output, projection.weight.n),
             known => known.to_vec(),
         };
     }
     assign_roles(view, &mut sites);
-    if view.outer().is_none() {
-        forget_most(&mut sites);
-    }
-    found.push(sites);
-    for (_, node) in view.nodes() {
-        for graph in node.graphs() {
-            survey_graph(&View::nested(graph, view), recipe, &tables, found);
-        }
-    }
+    sites
 }
 
 /// Bytes of computed weights that are held until they are converted: what is beyond is computed twice.
@@ -228,8 +220,10 @@ fn embedding_tables(view: &View, constants: &Constants) -> Tables {
     let gathers = view.nodes().filter(|(_, n)| n.is("Gather") && computed(n));
     let tables = gathers.filter_map(|(_, node)| {
         let table = node.input.first().filter(|t| constants.is_constant(t))?;
-        let leaves = constants.expression(table).ok()?.initializers;
-        Some(leaves.into_iter().map(|leaf| (leaf.name().to_owned(), node.label().to_owned())))
+        let leaves = constants.expression(table).ok()?.initializers.into_iter();
+        let scoped =
+            leaves.filter_map(|leaf| Some((view.scope(leaf.name())?.id(), leaf.name().to_owned())));
+        Some(scoped.map(|leaf| (leaf, node.label().to_owned())))
     });
     tables.flatten().collect()
 }

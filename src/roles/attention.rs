@@ -39,7 +39,7 @@ const AFTER_SOFTMAX: &[&str] = &[
 /// Every attention of the graph.
 pub(super) fn cores(wires: &Wires) -> Vec<Core> {
     let products: HashSet<Value> = wires.sites.iter().map(|site| site.product).collect();
-    let each = wires.nodes.iter().enumerate();
+    let each = wires.nodes.iter();
     each.filter_map(|(id, node)| match node.op {
         "Softmax" | "BiasSoftmax" => spelled_out(wires, &products, node),
         _ if node.is_attention() => one_operator(wires, id, node),

@@ -9,7 +9,7 @@ use super::{
     attention::Core,
     wires::{Value, Wires},
 };
-use crate::graph::NodeId;
+use crate::graph::{ByNode, NodeId, View};
 use std::collections::{HashMap, HashSet};
 
 /// How much a value says. Of a node's inputs, those of the highest level are its content.
@@ -61,7 +61,7 @@ pub(super) struct Flow<'m> {
     pub root: Vec<Value>,
     pub stop: Vec<Option<Stop>>,
     /// By node: the inputs that are its content.
-    carried: Vec<Vec<Value>>,
+    carried: ByNode<Vec<Value>>,
     /// By value of the stream: what it was before the latest block.
     base: HashMap<Value, Value>,
 }
@@ -102,14 +102,14 @@ impl Reach {
 }
 
 impl<'m> Flow<'m> {
-    pub fn new(wires: Wires<'m>, cores: &[Core]) -> Self {
+    pub fn new(view: &View<'m>, wires: Wires<'m>, cores: &[Core]) -> Self {
         let count = wires.len();
         let level = wires.constant.iter().map(|c| if *c { Level::Constant } else { Level::Side });
         let mut flow = Flow {
             level: level.collect(),
             root: (0..count).collect(),
             stop: vec![None; count],
-            carried: vec![Vec::new(); wires.nodes.len()],
+            carried: ByNode::new(view, |_| Vec::new()),
             base: HashMap::new(),
             wires,
         };
@@ -121,7 +121,7 @@ impl<'m> Flow<'m> {
             core.context.iter().for_each(|v| flow.mark(*v, Stop::Context(index)));
         }
         let mut seen = Seen { walk: 0, by: vec![0; count] };
-        for id in 0..flow.wires.nodes.len() {
+        for (id, _) in view.nodes() {
             flow.settle(id, &mut seen);
         }
         flow

@@ -49,7 +49,7 @@ pub(super) struct Gated {
 /// Gives the sites around every product of a gate and what it gates their roles.
 pub(super) fn assign_gated(flow: &Flow, roles: &mut [Role]) -> Vec<Gated> {
     let mut found = Vec::new();
-    for (id, node) in flow.wires.nodes.iter().enumerate() {
+    for (id, node) in flow.wires.nodes.iter() {
         let ("Mul", [left, right], Some(product)) = (node.op, flow.carried(id), node.output(0))
         else {
             continue;

@@ -2,7 +2,7 @@
 
 use super::Site;
 use crate::{
-    graph::{NodeId, View, captured},
+    graph::{ByNode, NodeId, View, captured},
     proto::NodeProto,
 };
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 pub(super) type Value = usize;
 
 pub(super) struct Wires<'m> {
-    pub nodes: Vec<Node<'m>>,
+    pub nodes: ByNode<Node<'m>>,
     pub producer: Vec<Option<NodeId>>,
     pub readers: Vec<Vec<NodeId>>,
     /// Computed from stored data and from shapes alone.
@@ -19,7 +19,7 @@ pub(super) struct Wires<'m> {
     pub is_output: Vec<bool>,
     pub sites: Vec<Projection>,
     /// The index of the site that a node is.
-    pub site_at: Vec<Option<usize>>,
+    pub site_at: ByNode<Option<usize>>,
     numbers: HashMap<&'m str, Value>,
 }
 
@@ -42,23 +42,19 @@ pub(super) struct Node<'m> {
 
 impl<'m> Wires<'m> {
     pub fn new(view: &View<'m>, sites: &[Site<'m>]) -> Self {
-        let graph = view.graph();
         let mut wires = Wires {
-            nodes: Vec::with_capacity(graph.node.len()),
+            nodes: ByNode::default(),
             producer: Vec::new(),
             readers: Vec::new(),
             constant: Vec::new(),
             is_output: Vec::new(),
             sites: Vec::with_capacity(sites.len()),
-            site_at: vec![None; graph.node.len()],
+            site_at: ByNode::new(view, |_| None),
             numbers: HashMap::new(),
         };
-        for (id, proto) in view.nodes() {
-            let node = wires.connect(id, proto);
-            wires.nodes.push(node);
-        }
-        for output in &graph.output {
-            let value = wires.intern(output.name());
+        wires.nodes = ByNode::new(view, |(id, proto)| wires.connect(id, proto));
+        for output in view.outputs() {
+            let value = wires.intern(output);
             wires.is_output[value] = true;
         }
         for (index, site) in sites.iter().enumerate() {
@@ -192,10 +188,8 @@ impl Node<'_> {
 /// A site's product is none of them, even where the activation is a stored table (relative positions).
 fn constants<'m>(view: &View<'m>, products: &HashSet<&str>) -> HashSet<&'m str> {
     let mut known = view.outer().map(|outer| constants(outer, products)).unwrap_or_default();
-    let graph = view.graph();
-    known.extend(graph.initializer.iter().map(|t| t.name()));
-    known.extend(graph.sparse_initializer.iter().filter_map(|t| Some(t.values.as_ref()?.name())));
-    for node in &graph.node {
+    known.extend(view.stored());
+    for (_, node) in view.nodes() {
         let shape_only = matches!(node.op_type(), "Shape" | "Size");
         let mut reads = node.input.iter().map(String::as_str).chain(captured(node));
         if shape_only || reads.all(|name| name.is_empty() || known.contains(name)) {

@@ -15,7 +15,7 @@ pub(super) use stored::Stored;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    proto::{self, GraphProto, ModelProto, NodeProto, ValueInfoProto},
+    proto::{self, GraphProto, ModelProto, NodeProto, ValueInfoProto, graphs_within},
 };
 use std::collections::HashMap;
 
@@ -56,23 +56,12 @@ impl Lowered {
             let rest = name.strip_prefix(n.label());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let made = all_nodes(&self.graph).into_iter().filter(made);
-        match made.max_by_key(|n| n.label().len()) {
+        let nodes = graphs_within(&self.graph).into_iter().flat_map(|g| &g.node);
+        match nodes.filter(made).max_by_key(|n| n.label().len()) {
             Some(node) => format!("node {}", node.described()),
             None => format!("`{name}`"),
         }
     }
-}
-
-/// The nodes of the graph and of all graphs nested in it.
-fn all_nodes(graph: &GraphProto) -> Vec<&NodeProto> {
-    let mut nodes: Vec<&NodeProto> = graph.node.iter().collect();
-    let mut next = 0;
-    while let Some(node) = nodes.get(next).copied() {
-        nodes.extend(node.graphs().flat_map(|g| &g.node));
-        next += 1;
-    }
-    nodes
 }
 
 /// The element type and dimensions of a graph input or output that is a tensor.

@@ -1,10 +1,11 @@
 //! What constant expressions are worth, and which expressions are constant.
 
+use crate::model_of;
 use bitonnx::array::{Array, Element};
-use bitonnx::graph::{Constants, Matrix, NotConstant, View};
+use bitonnx::graph::{GraphId, Graphs, Matrix, NotConstant};
 use bitonnx::proto::{
-    self, AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto,
-    tensor_proto::DataType,
+    self, AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
+    ValueInfoProto, tensor_proto::DataType,
 };
 use half::{bf16, f16};
 use ndarray::Array2;
@@ -17,8 +18,8 @@ use std::path::{Path, PathBuf};
 fn operators_compute_what_onnx_runtime_does() {
     let model = proto::load(Path::new("tests/constants/cases.onnx")).unwrap();
     let graph = model.graph.as_ref().unwrap();
-    let view = View::new(graph);
-    let constants = Constants::new(&view);
+    let graphs = Graphs::of(&model);
+    let (view, constants) = (graphs.main(), graphs.constants(GraphId::MAIN));
     let outputs: Vec<&String> = graph.node.iter().flat_map(|n| &n.output).collect();
     assert!(outputs.len() > 300);
     let wrong: Vec<String> = outputs
@@ -72,8 +73,8 @@ fn weights_trained_with_bit_linear_come_out_ternary() {
     let mut weights = 0;
     for folder in fixtures().filter(|f| f.join("ternary.npz").exists()) {
         let model = proto::load(&folder.join("model.onnx")).unwrap();
-        let view = View::new(model.graph.as_ref().unwrap());
-        let constants = Constants::new(&view);
+        let graphs = Graphs::of(&model);
+        let (view, constants) = (graphs.main(), graphs.constants(GraphId::MAIN));
         let facts = std::fs::read_to_string(folder.join("facts.json")).unwrap();
         let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
         for linear in facts["linears"].as_array().unwrap() {
@@ -112,8 +113,8 @@ fn every_constant_of_the_fixtures_can_be_computed() {
     let mut values = 0;
     for folder in fixtures() {
         let model = proto::load(&folder.join("model.onnx")).unwrap();
-        let view = View::new(model.graph.as_ref().unwrap());
-        let constants = Constants::new(&view);
+        let graphs = Graphs::of(&model);
+        let (view, constants) = (graphs.main(), graphs.constants(GraphId::MAIN));
         for output in view.nodes().flat_map(|(_, node)| &node.output) {
             if constants.is_constant(output) {
                 constants.value(output).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -150,8 +151,9 @@ fn what_depends_on_stored_tensors_alone_is_constant() {
         &[floats("w", &[2], &[1.0, 2.0]), floats("default", &[2], &[1.0, 2.0])],
         &["x", "default"],
     );
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     for value in ["w", "c", "cw"] {
         assert!(constants.is_constant(value), "{value}");
     }
@@ -204,9 +206,9 @@ fn nested_graphs_read_constants_outwards() {
         &[floats("own", &[2], &[2.0, 0.5])],
         &[],
     );
-    let outer = View::new(&outer);
-    let inner = View::nested(&inner, &outer);
-    let constants = Constants::new(&inner);
+    let model = nested(outer, inner);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(innermost(&graphs));
     assert_eq!(doubles(&constants.value("neg").unwrap()), [-3.0, -4.0]);
     assert_eq!(doubles(&constants.value("product").unwrap()), [6.0, -2.0]);
     assert_eq!(doubles(&constants.value("w").unwrap()), [-3.0, 4.0]);
@@ -220,16 +222,17 @@ fn nested_graphs_read_constants_outwards() {
 fn an_outer_node_reads_its_own_graph() {
     let outer = graph(&[node("Neg", &["w"], "neg")], &[floats("w", &[1], &[1.0])], &[]);
     let inner = graph(&[node("Abs", &["neg"], "abs")], &[floats("w", &[1], &[5.0])], &[]);
-    let outer = View::new(&outer);
-    let inner = View::nested(&inner, &outer);
-    assert_eq!(Constants::new(&inner).scalar("abs"), Some(1.0));
+    let model = nested(outer, inner);
+    let graphs = Graphs::of(&model);
+    assert_eq!(graphs.constants(innermost(&graphs)).scalar("abs"), Some(1.0));
 }
 
 #[test]
 fn an_expression_lists_what_it_is_made_of() {
     let graph = quantiser(&[2, 2], &[0.5, -0.25, 1.0, 0.0]);
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     let found = constants.expression("weight").unwrap();
     let stored: Vec<&str> = found.initializers.iter().map(|t| t.name()).collect();
     assert_eq!(stored, ["w", "eps", "low", "high"]);
@@ -284,8 +287,9 @@ fn quantiser(shape: &[i64], w: &[f32]) -> GraphProto {
 fn a_quantiser_gives_the_absmean_ternary_weight() {
     let w: Vec<f32> = (0..60).map(|i| ((i * 37 % 61) as f32 - 30.0) / 64.0).collect();
     let graph = quantiser(&[5, 12], &w);
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     let s = w.iter().map(|&w| f64::from(w).abs()).sum::<f64>() / 60.0;
     let ternary = |w: f32| (f64::from(w) / s).round_ties_even().clamp(-1.0, 1.0) * s;
     let weight = constants.matrix("weight").unwrap();
@@ -318,8 +322,9 @@ fn a_value_that_two_nodes_read_is_left_alone_by_both() {
         &[floats("w", &[1, 2], &[-3.0, 5.0])],
         &[],
     );
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     for _ in 0..2 {
         assert_eq!(doubles(&constants.value("rest").unwrap()), [3.0, 15.0]);
         assert_eq!(doubles(&constants.value("product").unwrap()), [-34.0]);
@@ -345,8 +350,9 @@ fn a_stored_matrix_is_not_copied() {
         ],
         &[],
     );
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     let file = graph.initializer[0].raw_data.as_ref().unwrap().as_ptr();
     for (value, stored, transposed) in [
         ("w", [2, 3], false),
@@ -399,8 +405,9 @@ fn other_matrices_are_computed() {
         ],
         &[],
     );
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     let matrix = |value| constants.matrix(value).unwrap();
     for value in ["mixed", "single", "squares", "halves", "brains", "typed"] {
         same_as_value(&matrix(value), &constants.value(value).unwrap());
@@ -535,8 +542,8 @@ fn attributes_that_do_not_fit_are_refused() {
 
 /// The reason names the node, or the stored tensor that can't be read.
 fn refused(graph: &GraphProto) {
-    let view = View::new(graph);
-    let found = Constants::new(&view).value("y");
+    let model = model_of(graph);
+    let found = Graphs::of(&model).constants(GraphId::MAIN).value("y");
     let why = found.expect_err(graph.node[0].op_type()).to_string();
     let at = format!("{}: ", graph.node[0].described());
     assert!(why.starts_with(&at) || why.starts_with("`in0` can't be read"), "{why}");
@@ -548,8 +555,8 @@ fn values_that_are_all_needed_at_once_may_not_exceed_the_memory() {
     let mut nodes: Vec<NodeProto> = copies.iter().map(|copy| node("Abs", &["w"], copy)).collect();
     nodes.push(node("Max", &copies.iter().map(String::as_str).collect::<Vec<_>>(), "y"));
     let graph = graph(&nodes, &[floats("w", &[1 << 17], &[1.0; 1 << 17])], &[]);
-    let view = View::new(&graph);
-    let why = Constants::new(&view).value("y").unwrap_err().to_string();
+    let model = model_of(&graph);
+    let why = Graphs::of(&model).constants(GraphId::MAIN).value("y").unwrap_err().to_string();
     assert!(why.ends_with("too much memory for this model"), "{why}");
 }
 
@@ -558,8 +565,11 @@ fn values_that_nothing_needs_any_more_take_no_memory() {
     let name = |i: usize| format!("v{i}");
     let nodes: Vec<NodeProto> = (0..200).map(|i| node("Neg", &[&name(i)], &name(i + 1))).collect();
     let graph = graph(&nodes, &[floats("v0", &[1 << 17], &[1.0; 1 << 17])], &[]);
-    let view = View::new(&graph);
-    assert_eq!(doubles(&Constants::new(&view).value("v200").unwrap()), [1.0; 1 << 17]);
+    let model = model_of(&graph);
+    assert_eq!(
+        doubles(&Graphs::of(&model).constants(GraphId::MAIN).value("v200").unwrap()),
+        [1.0; 1 << 17]
+    );
 }
 
 #[test]
@@ -572,8 +582,9 @@ fn a_scalar_is_found_without_reading_matrices() {
         &[floats("one", &[1, 1], &[1.5]), floats("two", &[2], &[1.0, 2.0])],
         &["x"],
     );
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     let found = ["c", "one", "product", "two", "x"].map(|value| constants.scalar(value));
     assert_eq!(found, [Some(2.0), Some(1.5), Some(3.0), None, None]);
 }
@@ -589,8 +600,9 @@ fn an_integer_quotient_that_overflows_wraps() {
         &[integers("a", &[i64::MIN]), integers("b", &[-1])],
         &[],
     );
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     assert_eq!(constants.value("quotient").unwrap().to_i64s().unwrap(), [i64::MIN]);
     assert_eq!(constants.value("rest").unwrap().to_i64s().unwrap(), [0]);
     assert_eq!(constants.value("abs").unwrap().to_i64s().unwrap(), [i64::MIN]);
@@ -601,8 +613,9 @@ fn an_output_that_its_operator_does_not_give_is_refused() {
     let mut two = node("Abs", &["w"], "y");
     two.output.push("z".into());
     let graph = graph(&[two, node("Neg", &["z"], "neg")], &[floats("w", &[1], &[1.0])], &[]);
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     assert!(constants.value("y").is_ok());
     assert!(constants.value("z").is_err() && constants.value("neg").is_err());
 }
@@ -613,8 +626,9 @@ fn a_long_chain_needs_no_stack() {
     let nodes: Vec<NodeProto> =
         (0..100_000).map(|i| node("Neg", &[&name(i)], &name(i + 1))).collect();
     let graph = graph(&nodes, &[floats("v0", &[1], &[1.0])], &[]);
-    let view = View::new(&graph);
-    let constants = Constants::new(&view);
+    let model = model_of(&graph);
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
     assert_eq!(constants.value("v99999").unwrap().scalar(), Some(-1.0));
     assert!(constants.matrix("v100000").is_err());
 }
@@ -623,8 +637,8 @@ fn a_long_chain_needs_no_stack() {
 fn constants_can_be_asked_from_many_threads() {
     fn shared<T: Sync>(_: &T) {}
     let graph = graph(&[], &[], &[]);
-    let view = View::new(&graph);
-    shared(&Constants::new(&view));
+    let model = model_of(&graph);
+    shared(&Graphs::of(&model).constants(GraphId::MAIN));
 }
 
 #[test]
@@ -655,8 +669,8 @@ fn a_transposed_array_is_stored_in_its_own_order() {
         &[floats("w", &[2, 2], &[1.0, 2.0, 3.0, 4.0])],
         &[],
     );
-    let view = View::new(&graph);
-    let tensor = Constants::new(&view).value("t").unwrap().to_tensor("t");
+    let model = model_of(&graph);
+    let tensor = Graphs::of(&model).constants(GraphId::MAIN).value("t").unwrap().to_tensor("t");
     assert_eq!(Array::from_tensor(&tensor).map(|a| doubles(&a)), Some(vec![1.0, 3.0, 2.0, 4.0]));
 }
 
@@ -830,12 +844,13 @@ proptest! {
 
     #[test]
     fn any_graph_gives_values_or_reasons(graph in any_graph()) {
-        let view = View::new(&graph);
-        let constants = Constants::new(&view);
+        let model = model_of(&graph);
+        let graphs = Graphs::of(&model);
+        let constants = graphs.constants(GraphId::MAIN);
         for output in graph.node.iter().flat_map(|n| &n.output) {
             prop_assert!(constants.is_constant(output));
             let first = constants.value(output);
-            let fresh = Constants::new(&view).value(output);
+            let fresh = Graphs::of(&model).constants(GraphId::MAIN).value(output);
             prop_assert_eq!(first.clone().map(bits), fresh.map(bits));
             if let (Ok(matrix), Ok(value)) = (constants.matrix(output), first) {
                 prop_assert_eq!(&matrix.shape()[..], value.shape());
@@ -864,6 +879,17 @@ fn graph(nodes: &[NodeProto], stored: &[TensorProto], inputs: &[&str]) -> GraphP
         input: inputs.iter().map(input).collect(),
         ..Default::default()
     }
+}
+
+/// A model of a graph with another in its last node.
+fn nested(mut outer: GraphProto, inner: GraphProto) -> ModelProto {
+    let body = AttributeProto { name: Some("body".into()), g: Some(inner), ..Default::default() };
+    outer.node.push(NodeProto { attribute: vec![body], ..node("Loop", &[], "looped") });
+    model_of(&outer)
+}
+
+fn innermost(graphs: &Graphs) -> GraphId {
+    graphs.iter().last().unwrap().id()
 }
 
 fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {

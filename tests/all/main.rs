@@ -15,6 +15,11 @@ macro_rules! assert_snapshot {
     };
 }
 
+/// A model of a graph.
+fn model_of(graph: &bitonnx::proto::GraphProto) -> bitonnx::proto::ModelProto {
+    bitonnx::proto::ModelProto { graph: Some(graph.clone()), ..Default::default() }
+}
+
 mod cli;
 mod constants;
 mod files;

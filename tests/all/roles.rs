@@ -1,7 +1,7 @@
 //! Roles found in real exports, with and without their names, and in one small graph per pattern.
 
 use bitonnx::{
-    graph::View,
+    graph::{GraphId, Graphs, View},
     proto::{self, AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto},
     roles::{self, Role, Site},
 };
@@ -49,9 +49,10 @@ fn quantised_exports() {
     let folder =
         concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert-ts14-int8dyn/model.onnx");
     let model = proto::decode(fs::read(folder).unwrap().into(), "model.onnx").unwrap();
-    let graph = model.graph.as_ref().unwrap();
-    let stored = |name: &str| graph.initializer.iter().any(|t| t.name() == name);
-    let products = graph.node.iter().enumerate();
+    let graphs = Graphs::of(&model);
+    let view = graphs.main();
+    let stored = |name: &str| view.initializer(name).is_some();
+    let products = view.nodes();
     let products: Vec<_> =
         products.filter(|(_, n)| n.op_type() == "MatMulInteger" && stored(&n.input[1])).collect();
     let sites: Vec<Site> = products
@@ -64,8 +65,7 @@ fn quantised_exports() {
             out_features: 64,
         })
         .collect();
-    let found: Vec<String> =
-        roles::find(&View::new(graph), &sites).iter().map(Role::to_string).collect();
+    let found: Vec<String> = roles::find(view, &sites).iter().map(Role::to_string).collect();
     assert_eq!(found.join(" "), "q k v o fc1 fc2 q k v o fc1 fc2 pooler");
 }
 
@@ -667,19 +667,21 @@ fn damaged_graphs() {
     check("x => y\n a = Cast(b)\n b = Cast(a)\n y = Add(a, c)\n c = MatMul(b, C:8x8)", "c other");
     check("x => y\n y = MatMul(y, Y:8x8)", "y other");
     check("x => y\n s = Softmax(s)\n s = Add(s, s)\n y = MatMul(s, s)", "");
-    let graph = GraphProto::default();
-    let lost = Site { node: 7, input: "a", output: "b", in_features: 1, out_features: 1 };
-    assert_eq!(roles::find(&View::new(&graph), &[lost]), [Role::Other]);
+    let model = ModelProto::default();
+    let lost = GraphId::MAIN.node(7);
+    let lost = Site { node: lost, input: "a", output: "b", in_features: 1, out_features: 1 };
+    assert_eq!(roles::find(Graphs::of(&model).main(), &[lost]), [Role::Other]);
 }
 
 /// Finds the roles of a graph's products with stored matrices, as `product role, …` in graph order.
 fn check(text: &str, expected: &str) {
-    let graph = parse(text);
+    let model = crate::model_of(&parse(text));
+    let graphs = Graphs::of(&model);
     let dims = |name: &String| {
-        let tensor = graph.initializer.iter().find(|t| t.name() == name)?;
+        let tensor = graphs.main().initializer(name)?;
         <[i64; 2]>::try_from(&tensor.dims[..]).ok()
     };
-    let products = graph.node.iter().enumerate().filter_map(|(node, proto)| {
+    let products = graphs.main().nodes().filter_map(|(node, proto)| {
         let multiplies = matches!(proto.op_type(), "MatMul" | "Gemm" | "FusedGemm");
         let [k, n] = proto.input.iter().find_map(dims).filter(|_| multiplies)?;
         Some(Site {
@@ -691,7 +693,7 @@ fn check(text: &str, expected: &str) {
         })
     });
     let sites: Vec<Site> = products.collect();
-    let roles = roles::find(&View::new(&graph), &sites);
+    let roles = roles::find(graphs.main(), &sites);
     let found: Vec<String> =
         sites.iter().zip(roles).map(|(site, role)| format!("{} {role}", site.output)).collect();
     assert_eq!(found.join(", "), expected, "in\n{text}");
@@ -808,31 +810,25 @@ fn graphs(graph: &GraphProto) -> Vec<&GraphProto> {
 fn mistakes(folder: &Path, model: &ModelProto, facts: &[Fact]) -> Vec<String> {
     let fixture = folder.file_name().unwrap().display();
     let mut wrong = Vec::new();
-    visit(&View::new(model.graph.as_ref().unwrap()), &mut 0, &mut |view, graph| {
-        let here: Vec<&Fact> = facts.iter().filter(|f| f.graph == graph).collect();
-        let sites: Vec<Site> = here.iter().map(|fact| site(view.graph(), fact)).collect();
+    let graphs = Graphs::of(model);
+    for (index, view) in graphs.iter().enumerate() {
+        let here: Vec<&Fact> = facts.iter().filter(|f| f.graph == index).collect();
+        let sites: Vec<Site> = here.iter().map(|fact| site(view, fact)).collect();
         for (fact, role) in here.iter().zip(roles::find(view, &sites)) {
             if !accepted(fact, role) {
                 wrong.push(format!("{fixture}: {} is {}, found {role}", fact.name, fact.role));
             }
         }
-    });
+    }
     wrong
 }
 
-fn visit<'m>(view: &'m View<'m>, graph: &mut usize, each: &mut dyn FnMut(&View, usize)) {
-    each(view, *graph);
-    for inner in view.graph().node.iter().flat_map(NodeProto::graphs) {
-        *graph += 1;
-        visit(&View::nested(inner, view), graph, each);
-    }
-}
-
-fn site<'m>(graph: &'m GraphProto, fact: &Fact) -> Site<'m> {
-    let node = &graph.node[fact.node];
+fn site<'m>(view: &View<'m>, fact: &Fact) -> Site<'m> {
+    let id = view.id().node(fact.node);
+    let node = view.node(id);
     let input = if node.op_type() == "Attention" { 0 } else { 1 - fact.weight_input };
     Site {
-        node: fact.node,
+        node: id,
         input: &node.input[input],
         output: &node.output[0],
         in_features: fact.in_features,

@@ -13,6 +13,7 @@ use bitonnx::{
     rules::recipe,
     text,
 };
+use half::f16;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -265,6 +266,7 @@ fn a_qat_file_gives_the_inference_model() {
         ("half", corrected(2, LowRankInit::Svd)),
         ("new_norm", channel),
         ("branches", Options { filters: every(), ..corrected(2, LowRankInit::Svd) }),
+        ("shared", Options { filters: every(), ..placed(Placement::All) }),
     ];
     for (name, options) in cases {
         let source = small(name);
@@ -284,6 +286,121 @@ fn a_qat_file_gives_the_inference_model() {
         };
         assert_eq!(nodes('-'), nodes('+'), "{name}");
     }
+}
+
+/// Writes other numbers into an initializer of f32 or f16.
+fn put(model: &mut ModelProto, name: &str, number: impl Fn(usize) -> f32) {
+    let stored = &mut model.graph.as_mut().unwrap().initializer;
+    let tensor = stored.iter_mut().find(|t| t.name() == name).unwrap();
+    let numbers = (0..tensor.dims.iter().product::<i64>() as usize).map(number);
+    let bytes: Vec<u8> = match tensor.data_type() {
+        1 => numbers.flat_map(f32::to_le_bytes).collect(),
+        _ => numbers.flat_map(|n| f16::from_f32(n).to_le_bytes()).collect(),
+    };
+    (tensor.raw_data, tensor.float_data) = (Some(bytes.into()), vec![]);
+}
+
+/// While they are trained, projections of one input have a norm each.
+#[test]
+fn norms_of_one_input_are_one_again_where_their_gains_are_equal() {
+    let text = fs::read_to_string(format!("{ROOT}/tests/variants/shared.onnxtxt")).unwrap();
+    let newer = text.replace(": 18", ": 23");
+    let half = text.replace("float[", "float16[");
+    let options = trained(Options { filters: every(), ..placed(Placement::All) });
+    for source in [text, newer, half] {
+        let Made { model, manifest, .. } = made(&graphs::model(&source), &options);
+        let entries = manifest.unwrap().initializers.into_iter();
+        let gains: Vec<String> =
+            entries.filter(|e| e.role == "subln_gain").map(|e| e.name).collect();
+        assert_eq!(gains.len(), 4);
+        let norms = |qat: &ModelProto| {
+            let graph = made(qat, &Options::default()).model.graph.unwrap();
+            let products = graph.node.iter().filter(|n| n.is("bitonnx.BitLinear"));
+            products.map(|n| n.input[0].clone()).collect::<BTreeSet<_>>().len()
+        };
+        let mut qat = model;
+        assert_eq!(norms(&qat), 1, "all gains are ones");
+        put(&mut qat, &gains[1], |i| 0.5 + i as f32);
+        assert_eq!(norms(&qat), 2, "one gain was trained");
+        put(&mut qat, &gains[3], |i| 0.5 + i as f32);
+        assert_eq!(norms(&qat), 2, "another was trained to the same");
+    }
+}
+
+/// The main graph with every value that nobody else knows under a name that says nothing.
+fn anonymous(mut model: ModelProto) -> ModelProto {
+    let graph = model.graph.as_mut().unwrap();
+    let known: BTreeSet<String> =
+        graph.input.iter().chain(&graph.output).map(|v| v.name().to_owned()).collect();
+    let stored = graph.initializer.iter_mut().filter_map(|t| t.name.as_mut());
+    let values = graph.node.iter_mut().flat_map(|n| n.input.iter_mut().chain(&mut n.output));
+    let mut names = BTreeMap::new();
+    for name in stored.chain(values).filter(|n| !n.is_empty() && !known.contains(*n)) {
+        let number = names.len();
+        *name = names.entry(name.clone()).or_insert_with(|| format!("v{number}")).clone();
+    }
+    for (number, node) in graph.node.iter_mut().enumerate() {
+        node.name = Some(format!("n{number}"));
+    }
+    model
+}
+
+#[test]
+fn a_qat_file_comes_back_whatever_its_values_are_called() {
+    let operators = |qat: &ModelProto| -> Vec<String> {
+        let graph = made(qat, &Options::default()).model.graph.unwrap();
+        graph.node.iter().map(|node| node.operator().to_string()).collect()
+    };
+    let every = |options| trained(Options { filters: every(), ..options });
+    for (name, options) in [
+        ("shared", every(placed(Placement::All))),
+        ("half", every(corrected(2, LowRankInit::Svd))),
+        ("new_norm", every(placed(Placement::All))),
+    ] {
+        let qat = made(&small(name), &options).model;
+        assert_eq!(operators(&anonymous(qat.clone())), operators(&qat), "{name}");
+    }
+}
+
+#[test]
+fn a_parameter_that_a_qat_file_hands_out_is_still_handed_out() {
+    let Made { model: mut qat, manifest, .. } = made(&small("plain"), &trained(none()));
+    let bias = manifest.unwrap().initializers.into_iter().find(|e| e.name == "bo").unwrap();
+    let graph = qat.graph.as_mut().unwrap();
+    let identity = graph.node.iter().find(|n| Some(n.label()) == bias.identity.as_deref());
+    let value = identity.unwrap().output(0).unwrap().to_owned();
+    graph.output.push(proto::ValueInfoProto { name: Some(value.clone()), ..Default::default() });
+    let back = made(&qat, &Options::default()).model.graph.unwrap();
+    let makers = back.node.iter().filter(|n| n.output(0) == Some(&value));
+    assert_eq!(makers.count(), 1);
+    let bias = back.node.iter().find(|n| n.name() == "o_bias").unwrap();
+    assert!(bias.input.iter().any(|i| i == "bo"), "others read it directly: {bias:?}");
+}
+
+/// The first product is scaled last: what comes in its place stands behind the second's.
+#[test]
+fn what_projections_share_is_made_before_all_of_them() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[m, 4] x) => (float[m, 4] y)
+        <
+          float[4, 4] wa = {1, -1, -1, 1, -1, 0, -1, -1, 1, 0, 1, 0, 1, 1, 0, 0},
+          float[4, 4] wb = {0, -1, 1, 1, -1, 0, -1, -1, 1, 0, 1, 0, 1, 1, 0, 0},
+          float eps = {1e-05}, float high = {127.0}, float low = {-128.0}
+        >
+        {
+          a = Abs (x) m = ReduceMax <axes = [-1]> (a) g = Clip (m, eps) f = Div (high, g)
+          u = Mul (x, f) v = Round (u) q = Clip (v, low, high)
+          [q] pa = MatMul (q, wa)
+          [k] pb = MatMul (q, wb)
+          s = Div (g, high)
+          keys = Mul (pb, s)
+          queries = Mul (pa, s)
+          turned = Transpose (keys) scores = MatMul (queries, turned)
+          p = Softmax <axis = -1> (scores) y = MatMul (p, x)
+        }"#;
+    let options = Options { filters: every(), ..placed(Placement::All) };
+    let report = made(&text::parse_model(text).unwrap(), &options).report;
+    assert!(report.projections.iter().all(|p| p.subln.as_deref() == Some("inserted")));
 }
 
 /// A merged decoder has each projection in both branches of an `If`.

@@ -1,8 +1,9 @@
 //! Weights as the file stores them.
 
 use super::call::type_name;
-use super::{Constants, NotConstant, Origin, Place, layout};
+use super::{Constants, NotConstant, Origin, layout};
 use crate::array::{Array, Element};
+use crate::graph::NodeId;
 use crate::proto::{NodeProto, TensorProto, raw_bytes, tensor_proto::DataType};
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -61,23 +62,23 @@ impl<'m> Constants<'_, 'm> {
     /// value is no float matrix.
     fn stored_matrix(&self, value: &str) -> Result<Option<Matrix>, NotConstant> {
         let mut path = Vec::new();
-        let mut origin = self.origin(0, value)?;
+        let mut origin = self.origin(value)?;
         let mut is_initializer = true;
         let tensor = loop {
             let Origin::Made(output) = origin else { break origin.tensor() };
-            let node = self.node(output.place);
+            let node = self.node(output.node);
             if node.is("Constant") {
                 is_initializer = false;
                 break constant_tensor(node);
             }
-            let input = self.inputs(output.place)?.first().copied().flatten();
+            let input = self.inputs(output.node)?.first().copied().flatten();
             let (true, Some(input)) = (is_view(node), input) else { return Ok(None) };
-            path.push(output.place);
+            path.push(output.node);
             origin = input;
         };
         let Some(mut looked_at) = tensor.and_then(Look::at) else { return Ok(None) };
-        for place in path.into_iter().rev() {
-            match self.through(place, looked_at)? {
+        for id in path.into_iter().rev() {
+            match self.through(id, looked_at)? {
                 Some(look) => looked_at = look,
                 None => return Ok(None),
             }
@@ -89,18 +90,18 @@ impl<'m> Constants<'_, 'm> {
     }
 
     /// How a node's result looks at a stored tensor when its input does; `None` where it does more.
-    fn through(&self, place: Place, look: Look<'m>) -> Result<Option<Look<'m>>, NotConstant> {
-        let node = self.node(place);
+    fn through(&self, id: NodeId, look: Look<'m>) -> Result<Option<Look<'m>>, NotConstant> {
+        let node = self.node(id);
         Ok(match node.standard() {
             "Identity" => Some(look),
-            "Dropout" => match self.inputs(place)?.get(2).copied().flatten() {
+            "Dropout" => match self.inputs(id)?.get(2).copied().flatten() {
                 Some(training) => (self.known(training)?.scalar() == Some(0.0)).then_some(look),
                 None => Some(look),
             },
             "Cast" => (node.int("to") == Some(look.tensor.data_type().into())).then_some(look),
             "Transpose" => look.transposed(node.ints("perm")),
             "Reshape" => {
-                let Some(Some(target)) = self.inputs(place)?.get(1).copied() else {
+                let Some(Some(target)) = self.inputs(id)?.get(1).copied() else {
                     return Ok(None);
                 };
                 let target = self.known(target)?.to_i64s().unwrap_or_default();

@@ -17,50 +17,64 @@ mod reduce;
 
 pub use matrix::Matrix;
 
-use super::view::{NodeId, View};
+use super::{arena::NodeId, view::View};
 use crate::array::Array;
-use crate::proto::{NodeProto, TensorProto, element_count};
+use crate::proto::{ModelProto, NodeProto, TensorProto, element_count};
 use call::{Call, Limit};
 use live::{Key, Live};
 use operators::Operator;
+use prost::Message as _;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Results up to this many bytes are kept for the next time that they are asked for.
 const SMALL: usize = 1024;
 
-/// Evaluates the constant expressions of a graph.
+/// Evaluates the constant expressions that the nodes of one graph can read.
 ///
 /// Values that the graph does not define are looked up in the graphs around it. What takes time is
-/// done anew for each call: hold on to a large result.
+/// done anew for each call: hold on to a large result. What is known of a model's constants is shared by
+/// all of its graphs.
+#[derive(Clone, Copy)]
 pub struct Constants<'v, 'm> {
-    /// The graph and those around it, outwards.
-    scopes: Vec<&'v View<'m>>,
+    view: &'v View<'m>,
+    known: &'v Known<'m>,
     /// Whether an input that has a default counts as stored.
     assume_defaults: bool,
+}
+
+/// What is known of a model's constants.
+pub(super) struct Known<'m> {
+    model: &'m ModelProto,
+    /// The most bytes that a result may take.
+    limit: OnceLock<Limit>,
     memo: Mutex<Memo>,
-    /// What is known where defaults are assumed, for [`replaceable`](Self::replaceable).
+    /// The same where defaults are assumed, for [`Constants::replaceable`].
     assumed: Mutex<Memo>,
+}
+
+impl<'m> Known<'m> {
+    pub fn of(model: &'m ModelProto) -> Self {
+        let (memo, assumed) = Default::default();
+        Known { model, limit: OnceLock::new(), memo, assumed }
+    }
+
+    fn limit(&self) -> Limit {
+        *self.limit.get_or_init(|| Limit::for_model(self.model.encoded_len()))
+    }
 }
 
 #[derive(Default)]
 struct Memo {
-    verdicts: HashMap<Place, Result<(), NotConstant>>,
+    verdicts: HashMap<NodeId, Result<(), NotConstant>>,
     small: HashMap<Output, Array>,
-}
-
-/// A node, by how far out its graph is and where it stands there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Place {
-    depth: usize,
-    node: NodeId,
 }
 
 /// One of a node's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Output {
-    place: Place,
+    node: NodeId,
     index: usize,
 }
 
@@ -90,18 +104,8 @@ pub struct NotConstant {
 }
 
 impl<'v, 'm> Constants<'v, 'm> {
-    /// The constants that the nodes of this graph can read.
-    pub fn new(view: &'v View<'m>) -> Self {
-        let mut scopes = vec![view];
-        while let Some(outer) = scopes.last().and_then(|view| view.outer()) {
-            scopes.push(outer);
-        }
-        Self::over(scopes, false, Memo::default())
-    }
-
-    fn over(scopes: Vec<&'v View<'m>>, assume_defaults: bool, memo: Memo) -> Self {
-        let memo = Mutex::new(memo);
-        Constants { scopes, assume_defaults, memo, assumed: Mutex::default() }
+    pub(super) fn new(view: &'v View<'m>, known: &'v Known<'m>) -> Self {
+        Constants { view, known, assume_defaults: false }
     }
 
     /// Whether the value depends on stored tensors alone, by operators that the evaluator knows.
@@ -114,24 +118,22 @@ impl<'v, 'm> Constants<'v, 'm> {
 
     /// Like [`is_constant`](Self::is_constant), with the reason: what the value depends on.
     pub fn check(&self, value: &str) -> Result<(), NotConstant> {
-        self.origin(0, value).and_then(|origin| self.verdict(origin))
+        self.origin(value).and_then(|origin| self.verdict(origin))
     }
 
     /// The graph input that alone keeps the value from being constant: it has a default, which a caller
     /// may replace.
     pub fn replaceable(&self, value: &str) -> Option<&'m str> {
-        if !self.scopes.iter().any(|view| view.has_defaults()) {
+        if !self.scopes().any(View::has_defaults) {
             return None;
         }
-        let known = std::mem::take(&mut *lock(&self.assumed));
-        let assuming = Self::over(self.scopes.clone(), true, known);
-        let made_of = assuming.expression(value);
-        *lock(&self.assumed) = std::mem::take(&mut *assuming.memo());
+        let assuming = Constants { assume_defaults: true, ..*self };
         let default = |tensor: &&TensorProto| {
             let stored = |t: &TensorProto| std::ptr::eq(t, *tensor);
-            self.scopes.iter().any(|view| view.default_of(tensor.name()).is_some_and(stored))
+            self.scopes().any(|view| view.default_of(tensor.name()).is_some_and(stored))
         };
-        made_of.ok()?.initializers.into_iter().find(default).map(TensorProto::name)
+        let made_of = assuming.expression(value).ok()?;
+        made_of.initializers.into_iter().find(default).map(TensorProto::name)
     }
 
     /// The value, computed as ONNX defines it, each operation in the element type itself.
@@ -140,14 +142,14 @@ impl<'v, 'm> Constants<'v, 'm> {
     /// in `f64`. Intermediate results are freed as soon as nothing else needs them. What would take
     /// more than 16 GiB or 64 times the model's own size at once is refused.
     pub fn value(&self, value: &str) -> Result<Array, NotConstant> {
-        let origin = self.origin(0, value)?;
+        let origin = self.origin(value)?;
         self.verdict(origin)?;
         self.known(origin)
     }
 
     /// The one element of a value, however many axes it has; a stored tensor of more is not read.
     pub fn scalar(&self, value: &str) -> Option<f64> {
-        match self.origin(0, value).ok()? {
+        match self.origin(value).ok()? {
             Origin::Stored(tensor) if element_count(tensor) != Some(1) => None,
             _ => self.value(value).ok()?.scalar(),
         }
@@ -163,15 +165,15 @@ impl<'v, 'm> Constants<'v, 'm> {
 
     /// The stored tensors and nodes that the value is computed from.
     pub fn expression(&self, value: &str) -> Result<Expression<'m>, NotConstant> {
-        let origin = self.origin(0, value)?;
+        let origin = self.origin(value)?;
         self.verdict(origin)?;
         let order = match origin {
             Origin::Stored(_) => vec![],
-            Origin::Made(output) => self.order(output.place, |_| false)?,
+            Origin::Made(output) => self.order(output.node, |_| false)?,
         };
         let mut origins = vec![origin];
-        for &place in &order {
-            origins.extend(self.inputs(place)?.into_iter().flatten());
+        for &id in &order {
+            origins.extend(self.inputs(id)?.into_iter().flatten());
         }
         let mut seen = HashSet::new();
         let stored = origins.into_iter().filter_map(Origin::tensor);
@@ -179,21 +181,37 @@ impl<'v, 'm> Constants<'v, 'm> {
             initializers: stored
                 .filter(|&tensor| seen.insert(std::ptr::from_ref(tensor)))
                 .collect(),
-            nodes: order.into_iter().map(|place| self.node(place)).collect(),
+            nodes: order.into_iter().map(|id| self.node(id)).collect(),
         })
     }
 
     fn memo(&self) -> MutexGuard<'_, Memo> {
-        lock(&self.memo)
+        let memo = if self.assume_defaults { &self.known.assumed } else { &self.known.memo };
+        memo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn node(&self, place: Place) -> &'m NodeProto {
-        self.scopes[place.depth].node(place.node)
+    /// The graph and those around it, outwards.
+    fn scopes(&self) -> impl Iterator<Item = &'v View<'m>> {
+        std::iter::successors(Some(self.view), |view| view.outer())
     }
 
-    /// Where a value comes from that a node `depth` graphs further out reads.
-    fn origin(&self, depth: usize, name: &str) -> Result<Origin<'m>, NotConstant> {
-        for (depth, view) in self.scopes.iter().enumerate().skip(depth) {
+    /// The graph of a node that the value depends on.
+    fn graph_of(&self, node: NodeId) -> &'v View<'m> {
+        self.scopes().find(|view| view.id() == node.graph()).unwrap_or(self.view)
+    }
+
+    fn node(&self, id: NodeId) -> &'m NodeProto {
+        self.graph_of(id).node(id)
+    }
+
+    /// Where a value comes from that a node of the graph reads.
+    fn origin(&self, name: &str) -> Result<Origin<'m>, NotConstant> {
+        self.origin_from(self.view, name)
+    }
+
+    /// Where a value comes from that a node of this graph or one around it reads.
+    fn origin_from(&self, view: &'v View<'m>, name: &str) -> Result<Origin<'m>, NotConstant> {
+        for view in std::iter::successors(Some(view), |view| view.outer()) {
             if let Some(tensor) = view.default_of(name).filter(|_| self.assume_defaults) {
                 return Ok(Origin::Stored(tensor));
             }
@@ -202,7 +220,7 @@ impl<'v, 'm> Constants<'v, 'm> {
             }
             if let Some(node) = view.producer(name) {
                 let index = view.node(node).output.iter().position(|o| o == name).unwrap_or(0);
-                return Ok(Origin::Made(Output { place: Place { depth, node }, index }));
+                return Ok(Origin::Made(Output { node, index }));
             }
             if let Some(tensor) = view.initializer(name) {
                 return Ok(Origin::Stored(tensor));
@@ -212,27 +230,33 @@ impl<'v, 'm> Constants<'v, 'm> {
     }
 
     /// Where a node's inputs come from; `None` for those left out.
-    fn inputs(&self, place: Place) -> Result<Vec<Option<Origin<'m>>>, NotConstant> {
-        let names = self.node(place).input.iter();
-        names.map(|n| (!n.is_empty()).then(|| self.origin(place.depth, n)).transpose()).collect()
+    fn inputs(&self, node: NodeId) -> Result<Vec<Option<Origin<'m>>>, NotConstant> {
+        let view = self.graph_of(node);
+        let origin = |name: &String| self.origin_from(view, name);
+        let names = view.node(node).input.iter();
+        names.map(|name| (!name.is_empty()).then(|| origin(name)).transpose()).collect()
     }
 
     fn verdict(&self, origin: Origin<'m>) -> Result<(), NotConstant> {
-        let Origin::Made(Output { place, .. }) = origin else { return Ok(()) };
-        if let Some(verdict) = self.memo().verdicts.get(&place) {
+        let Origin::Made(Output { node, .. }) = origin else { return Ok(()) };
+        if let Some(verdict) = self.memo().verdicts.get(&node) {
             return verdict.clone();
         }
-        let known = |output: Output| self.memo().verdicts.get(&output.place) == Some(&Ok(()));
+        let known = |output: Output| self.memo().verdicts.get(&output.node) == Some(&Ok(()));
         let (mut order, mut waiting) = (vec![], vec![]);
-        let verdict = self.visit(place, known, &mut order, &mut waiting);
+        let verdict = self.visit(node, known, &mut order, &mut waiting);
         let mut memo = self.memo();
-        memo.verdicts.extend(order.into_iter().map(|place| (place, Ok(()))));
-        memo.verdicts.extend(waiting.into_iter().map(|(place, _)| (place, verdict.clone())));
+        memo.verdicts.extend(order.into_iter().map(|node| (node, Ok(()))));
+        memo.verdicts.extend(waiting.into_iter().map(|(node, _)| (node, verdict.clone())));
         verdict
     }
 
     /// The nodes that a node needs, itself last, each after those it reads.
-    fn order(&self, last: Place, skip: impl Fn(Output) -> bool) -> Result<Vec<Place>, NotConstant> {
+    fn order(
+        &self,
+        last: NodeId,
+        skip: impl Fn(Output) -> bool,
+    ) -> Result<Vec<NodeId>, NotConstant> {
         let mut order = vec![];
         self.visit(last, skip, &mut order, &mut vec![])?;
         Ok(order)
@@ -243,48 +267,48 @@ impl<'v, 'm> Constants<'v, 'm> {
     /// with the reads not followed yet.
     fn visit(
         &self,
-        last: Place,
+        last: NodeId,
         skip: impl Fn(Output) -> bool,
-        order: &mut Vec<Place>,
-        waiting: &mut Vec<(Place, Vec<Output>)>,
+        order: &mut Vec<NodeId>,
+        waiting: &mut Vec<(NodeId, Vec<Output>)>,
     ) -> Result<(), NotConstant> {
         let mut done = HashMap::new();
         let mut next = Some(last);
         loop {
-            if let Some(place) = next.take() {
-                done.insert(place, false);
-                waiting.push((place, vec![]));
-                let reads = self.reads(place)?;
+            if let Some(id) = next.take() {
+                done.insert(id, false);
+                waiting.push((id, vec![]));
+                let reads = self.reads(id)?;
                 if let Some((_, pending)) = waiting.last_mut() {
                     *pending = reads;
                 }
             }
-            let Some((place, reads)) = waiting.last_mut() else { return Ok(()) };
+            let Some((id, reads)) = waiting.last_mut() else { return Ok(()) };
             let Some(output) = reads.pop() else {
-                done.insert(*place, true);
-                order.push(*place);
+                done.insert(*id, true);
+                order.push(*id);
                 waiting.pop();
                 continue;
             };
-            match done.get(&output.place) {
+            match done.get(&output.node) {
                 Some(true) => {}
                 Some(false) => {
-                    return Err(NotConstant::at(self.node(output.place), "it is part of a cycle"));
+                    return Err(NotConstant::at(self.node(output.node), "it is part of a cycle"));
                 }
                 None if skip(output) => {}
-                None => next = Some(output.place),
+                None => next = Some(output.node),
             }
         }
     }
 
     /// The outputs of other nodes that a node reads, the first one last.
-    fn reads(&self, place: Place) -> Result<Vec<Output>, NotConstant> {
-        if let Some(Err(why)) = self.memo().verdicts.get(&place) {
+    fn reads(&self, id: NodeId) -> Result<Vec<Output>, NotConstant> {
+        if let Some(Err(why)) = self.memo().verdicts.get(&id) {
             return Err(why.clone());
         }
-        operator(self.node(place))?;
+        operator(self.node(id))?;
         let mut reads: Vec<Output> = self
-            .inputs(place)?
+            .inputs(id)?
             .into_iter()
             .filter_map(|origin| match origin {
                 Some(Origin::Made(output)) => Some(output),
@@ -308,31 +332,30 @@ impl<'v, 'm> Constants<'v, 'm> {
             return Ok(array.clone());
         }
         let cached = |output| self.memo().small.contains_key(&output);
-        let order = self.order(target.place, cached)?;
+        let order = self.order(target.node, cached)?;
         let mut live = Live::default();
         live.expect(Key::Made(target));
-        for &place in &order {
-            self.inputs(place)?.into_iter().flatten().map(Key::of).for_each(|key| live.expect(key));
+        for &id in &order {
+            self.inputs(id)?.into_iter().flatten().map(Key::of).for_each(|key| live.expect(key));
         }
-        for place in order {
-            self.run(place, &mut live)?;
+        for id in order {
+            self.run(id, &mut live)?;
         }
         self.take(Origin::Made(target), &mut live)
     }
 
     /// Computes a node's outputs from inputs that are live.
-    fn run(&self, place: Place, live: &mut Live) -> Result<(), NotConstant> {
-        let node = self.node(place);
+    fn run(&self, id: NodeId, live: &mut Live) -> Result<(), NotConstant> {
+        let node = self.node(id);
         let mut inputs = Vec::new();
-        for origin in self.inputs(place)? {
+        for origin in self.inputs(id)? {
             inputs.push(origin.map(|origin| self.take(origin, live)).transpose()?);
         }
         let refused = |why: String| NotConstant::at(node, &why);
-        let limit = Limit::for_model(self.scopes[0].model_bytes());
-        let limit = limit.less(live.bytes()).map_err(refused)?;
+        let limit = self.known.limit().less(live.bytes()).map_err(refused)?;
         let outputs = operator(node)?.run(Call { node, inputs, limit }).map_err(refused)?;
         for (index, array) in outputs.into_iter().enumerate() {
-            let output = Output { place, index };
+            let output = Output { node: id, index };
             if array.byte_len() <= SMALL {
                 self.memo().small.insert(output, array.clone());
             }
@@ -347,7 +370,7 @@ impl<'v, 'm> Constants<'v, 'm> {
             Origin::Stored(tensor) => stored(tensor),
             Origin::Made(output) => self.memo().small.get(&output).cloned().ok_or_else(|| {
                 let why = "it has more outputs than the operator gives";
-                NotConstant::at(self.node(output.place), why)
+                NotConstant::at(self.node(output.node), why)
             }),
         })
     }
@@ -357,10 +380,6 @@ impl<'m> Origin<'m> {
     fn tensor(self) -> Option<&'m TensorProto> {
         if let Origin::Stored(tensor) = self { Some(tensor) } else { None }
     }
-}
-
-fn lock(memo: &Mutex<Memo>) -> MutexGuard<'_, Memo> {
-    memo.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stored(tensor: &TensorProto) -> Result<Array, NotConstant> {

@@ -1,7 +1,6 @@
 //! Graph inputs that a plan may have to be made for by their values, not their shapes alone.
 
-use super::all_nodes;
-use crate::proto::{GraphProto, NodeProto};
+use crate::proto::{GraphProto, NodeProto, graphs_within};
 use std::collections::{HashMap, HashSet};
 
 /// The graph inputs whose values a plan may be for.
@@ -16,7 +15,7 @@ pub(in crate::runtime) struct ByValue {
 
 impl ByValue {
     pub(super) fn of(graph: &GraphProto) -> ByValue {
-        let nodes = all_nodes(graph);
+        let nodes: Vec<_> = graphs_within(graph).into_iter().flat_map(|g| &g.node).collect();
         let inputs: HashSet<&str> = graph.input.iter().map(|v| v.name()).collect();
         let of_inputs = |values: &HashSet<&str>| -> HashSet<String> {
             values.intersection(&inputs).map(|v| String::from(*v)).collect()

@@ -146,17 +146,14 @@ fn refer(node: &mut NodeProto, function: &FunctionProto, caller: &NodeProto) {
         let default = || function.attribute_proto.iter().find(|a| a.name() == name);
         caller.attribute(name).or_else(default)
     };
-    node.attribute = std::mem::take(&mut node.attribute)
-        .into_iter()
-        .filter_map(|attribute| match attribute.ref_attr_name() {
-            "" => Some(attribute),
-            name => {
-                let value = given(name)?.clone();
-                Some(AttributeProto { name: attribute.name, ..value })
-            }
-        })
-        .collect();
-    for graph in node.graphs_mut() {
-        graph.node.iter_mut().for_each(|n| refer(n, function, caller));
-    }
+    let resolved = |attribute: AttributeProto| match attribute.ref_attr_name() {
+        "" => Some(attribute),
+        name => given(name).cloned().map(|value| AttributeProto { name: attribute.name, ..value }),
+    };
+    let resolve = |node: &mut NodeProto| {
+        let attributes = std::mem::take(&mut node.attribute);
+        node.attribute = attributes.into_iter().filter_map(resolved).collect();
+    };
+    resolve(node);
+    node.each_graph_mut(&mut |graph| graph.node.iter_mut().for_each(resolve));
 }

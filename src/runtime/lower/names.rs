@@ -2,7 +2,7 @@
 
 use crate::{
     operator::metadata,
-    proto::{GraphProto, NodeProto},
+    proto::{GraphProto, NodeProto, graphs_within},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -16,32 +16,34 @@ pub(in crate::runtime) fn opset_of(node: &NodeProto) -> Option<i64> {
 
 /// Says which opset the node, and each node in graphs nested in it, is of.
 pub(super) fn set_opset(node: &mut NodeProto, opset: i64) {
-    node.metadata_props.push(metadata::entry(OPSET, opset.to_string()));
-    for graph in node.graphs_mut() {
-        graph.node.iter_mut().for_each(|n| set_opset(n, opset));
-    }
+    let of = metadata::entry(OPSET, opset.to_string());
+    node.metadata_props.push(of.clone());
+    node.each_graph_mut(&mut |graph| {
+        graph.node.iter_mut().for_each(|node| node.metadata_props.push(of.clone()));
+    });
 }
 
 /// Renames every value that the node reads or makes, in nested graphs too.
 pub(super) fn rename(node: &mut NodeProto, name: &mut impl FnMut(&str) -> String) {
+    rename_own(node, name);
+    node.each_graph_mut(&mut |graph| rename_values(graph, name));
+}
+
+fn rename_own(node: &mut NodeProto, name: &mut impl FnMut(&str) -> String) {
     for value in node.input.iter_mut().chain(&mut node.output).filter(|v| !v.is_empty()) {
         *value = name(value);
     }
-    for graph in node.graphs_mut() {
-        rename_graph(graph, name);
-    }
 }
 
-fn rename_graph(graph: &mut GraphProto, name: &mut impl FnMut(&str) -> String) {
+/// Renames what a graph itself reads and defines.
+fn rename_values(graph: &mut GraphProto, name: &mut impl FnMut(&str) -> String) {
     for value in graph.input.iter_mut().chain(&mut graph.output) {
         value.name = Some(name(value.name()));
     }
     for tensor in &mut graph.initializer {
         tensor.name = Some(name(tensor.name()));
     }
-    for node in &mut graph.node {
-        rename(node, name);
-    }
+    graph.node.iter_mut().for_each(|node| rename_own(node, name));
 }
 
 /// Names that are taken.
@@ -55,15 +57,8 @@ impl Names {
     /// Every name that a value of the graph, or of graphs nested in it, has.
     pub(super) fn of(graph: &GraphProto) -> Names {
         let mut names = Names::default();
-        names.take_all(graph);
+        graphs_within(graph).into_iter().flat_map(defined).for_each(|value| names.take(value));
         names
-    }
-
-    fn take_all(&mut self, graph: &GraphProto) {
-        defined(graph).for_each(|value| self.take(value));
-        for nested in graph.node.iter().flat_map(NodeProto::graphs) {
-            self.take_all(nested);
-        }
     }
 
     /// Takes a name, free or not.
@@ -88,20 +83,15 @@ impl Names {
 pub(super) fn make_unique(graph: &mut GraphProto) {
     let mut names = Names::default();
     defined(graph).for_each(|value| names.take(value));
-    make_nested_unique(graph, &mut names);
-}
-
-fn make_nested_unique(graph: &mut GraphProto, names: &mut Names) {
-    for nested in graph.node.iter_mut().flat_map(NodeProto::graphs_mut) {
+    let mut in_scope = |nested: &mut GraphProto| {
         let new: HashMap<String, String> = defined(nested)
             .map(|old| (old.to_owned(), names.unique(old)))
             .filter(|(old, new)| old != new)
             .collect();
-        if !new.is_empty() {
-            rename_graph(nested, &mut |v| new.get(v).map_or(v, String::as_str).to_owned());
-        }
-        make_nested_unique(nested, names);
-    }
+        let mut name = |v: &str| new.get(v).map_or(v, String::as_str).to_owned();
+        nested.each_mut(&mut |graph| rename_values(graph, &mut name));
+    };
+    graph.node.iter_mut().for_each(|node| node.each_graph_mut(&mut in_scope));
 }
 
 /// The values that the graph itself defines, each once.

@@ -53,9 +53,15 @@ impl Stored {
 
 /// Takes initializers and `Constant` nodes out of the graph and the graphs nested in it.
 pub(super) fn take(graph: &mut GraphProto) -> Result<HashMap<String, Stored>> {
-    let mut stored = HashMap::new();
-    take_from(graph, &mut stored)?;
-    Ok(stored)
+    let mut stored = Ok(HashMap::new());
+    graph.each_mut(&mut |graph| {
+        if let Ok(found) = &mut stored
+            && let Err(e) = take_from(graph, found)
+        {
+            stored = Err(e);
+        }
+    });
+    stored
 }
 
 fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Result<()> {
@@ -66,9 +72,6 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Re
     graph.input.iter_mut().chain(&mut graph.output).for_each(widen_value);
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
-        for nested in node.graphs_mut() {
-            take_from(nested, stored)?;
-        }
         match (constant(&mut node)?, node.output.first()) {
             (Some(value), Some(name)) => put(stored, name.clone(), value)?,
             _ => {

@@ -2,7 +2,7 @@
 
 use crate::graphs::Numbers;
 use bitonnx::{
-    graph::{Constants, View},
+    graph::{GraphId, Graphs},
     pattern::{Bindings, Miss, Pattern},
     proto::{GraphProto, NodeProto},
     text::{parse_graph, parse_nodes},
@@ -12,8 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Matches a pattern at the last node of a graph.
 fn at_last(pattern: &str, graph: &GraphProto) -> Result<Bindings, Miss> {
-    let view = View::new(graph);
-    Pattern::new(pattern).at(&view, &Constants::new(&view), graph.node.len() - 1)
+    let model = crate::model_of(graph);
+    let graphs = Graphs::of(&model);
+    let last = GraphId::MAIN.node(graph.node.len() - 1);
+    Pattern::new(pattern).at(graphs.main(), &graphs.constants(GraphId::MAIN), last)
 }
 
 fn graph(nodes: &str) -> GraphProto {
@@ -45,7 +47,7 @@ fn an_order_that_fails_leaves_no_trace() {
     let found = at_last(pattern, &graph(nodes)).unwrap();
     assert!(found.attributes.is_empty());
     assert_eq!(found.values["a"], "z");
-    assert_eq!(found.nodes, [Some(1), Some(2)]);
+    assert_eq!(found.nodes, [1, 2].map(|index| Some(GraphId::MAIN.node(index))));
 }
 
 #[test]
@@ -189,7 +191,7 @@ proptest! {
         let found = at_last(&text, &graph);
         let found = found.unwrap_or_else(|miss| panic!("{text}\n{miss:?}"));
         for (want, id) in pattern.iter().zip(&found.nodes) {
-            let node = &graph.node[id.unwrap()];
+            let node = &graph.node[id.unwrap().index()];
             let stands_for = |names: &[String]| -> Vec<String> {
                 names.iter().map(|name| found.values[name].clone()).collect()
             };
