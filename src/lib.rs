@@ -11,18 +11,59 @@
 //! ```
 //!
 //! The model's protobuf is the one representation: what no rule understood stays as it was. A rule is
-//! a pattern in ONNX text and a little arithmetic ([`rules`]); [`rewrite`] is the mechanism.
+//! a pattern in ONNX text and a little arithmetic ([`rules`]); [`rewrite`](mod@rewrite) is the mechanism.
 //!
-//! ```no_run
-//! use bitonnx::{proto, rewrite::{Options, rewrite}, rules::recipe};
-//! # fn main() -> bitonnx::Result<()> {
-//! let model = proto::load("model.onnx".as_ref())?;
-//! let rewritten = rewrite(model, &recipe(), &Options::default(), &mut |_, _| {})?;
-//! println!("{} projections converted", rewritten.report.converted().count());
-//! proto::save(&rewritten.model, "model.bit.onnx".as_ref(), Default::default(), &mut |_| {})?;
+//! # Load, rewrite, run
+//!
+#![cfg_attr(feature = "runtime", doc = "```")]
+#![cfg_attr(not(feature = "runtime"), doc = "```ignore")]
+//! use bitonnx::{npz::Array, proto, rewrite, rules::recipe, runtime::Session};
+//! use ndarray::ArrayD;
+//! use std::collections::BTreeMap;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let out = folder.path().join("tinyllama.bit.onnx");
+//! let model = proto::load("examples/models/tinyllama-kjv.onnx".as_ref())?;
+//!
+//! // The model was trained without the norms that the default inserts.
+//! let options = rewrite::Options::default().with(|o| o.subln = Some(rewrite::Placement::None));
+//! let rewritten = rewrite::rewrite(model, &recipe(), &options, &mut |_, _| {})?;
+//! for projection in rewritten.report.kept() {
+//!     println!("{} stays as it is: {}", projection.node, projection.reason);
+//! }
+//! proto::save(&rewritten.model, &out, proto::ExternalData::Auto, &mut |_| {})?;
+//!
+//! let mut session = Session::new(rewritten.model, &Default::default())?;
+//! let each = |value: i64| Array::from(ArrayD::from_elem(vec![1, 16], value));
+//! let inputs = [("input_ids".into(), each(42)), ("attention_mask".into(), each(1))];
+//! let outputs = session.run(&BTreeMap::from(inputs))?;
+//! assert_eq!((outputs[0].0.as_str(), outputs[0].1.shape()), ("logits", &[1, 16, 1024][..]));
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A program that has a tract of its own registers the operators there instead
+#![cfg_attr(feature = "runtime", doc = "([`runtime::register`]).")]
+#![cfg_attr(not(feature = "runtime"), doc = "(`runtime::register`).")]
+//!
+//! # Features
+//!
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `runtime` | yes | `runtime` and `npz`: running models with tract, and arrays from and to numpy |
+//! | `cli` | yes | the command `bitonnx`; a library does without |
+//!
+//! # Where to look
+//!
+//! | to | go to |
+//! |---|---|
+//! | read and write models | [`proto`] as files, [`text`] as text; [`files`] for whatever else is to be there whole or not at all |
+//! | rewrite them | [`rewrite`](mod@rewrite) with the [`rules`] of the recipe, [`report`] for what was done |
+//! | train the QAT variant | [`schedule`] for λ, [`weights`] for the way back |
+//! | run them | `runtime`, with `npz` for inputs and outputs |
+//! | compute BitLinears alone | [`kernels`] and [`quant`] |
+//! | write rules | [`rewrite::Rule`], on top of [`pattern`], [`graph`] with [`array`](mod@array) for its constants, and [`roles`] |
 
 pub mod array;
 mod error;

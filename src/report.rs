@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// What a rewrite did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// The source file, where there is one.
     pub model: String,
@@ -19,6 +20,7 @@ pub struct Report {
 
 /// One projection.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Entry {
     /// The node that multiplies: its name, or the value it makes.
     pub node: String,

@@ -20,6 +20,7 @@ use std::f64::consts::PI;
 /// How λ rises between its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Shape {
     /// By the same amount at each step.
     #[default]

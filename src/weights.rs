@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A model with trained tensors in it, and which ones.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Imported {
     /// The model; everything but these initializers is as it was.
     pub model: ModelProto,

@@ -1,9 +1,14 @@
 //! What can be typed.
 
-use super::config::{External, Granularity, LrcInit, Preset, Subln};
-use bitonnx::rewrite::Filter;
-use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
-use std::{marker::PhantomData, num::NonZeroUsize, path::PathBuf};
+use bitonnx::{
+    proto::ExternalData,
+    rewrite::{Filter, Options},
+};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, FromArgMatches, Id, Parser, Subcommand, ValueEnum,
+    parser::ValueSource,
+};
+use std::{num::NonZeroUsize, path::PathBuf};
 
 /// Turn an exported ONNX transformer into a 1.58-bit one, and run it.
 #[derive(Debug, Parser)]
@@ -77,34 +82,8 @@ pub struct Rewrite {
     /// The file to write; MODEL with `.bit.onnx` (`.qat.onnx` with --qat) in place of `.onnx` when not given
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
-    /// Before which projections to insert an RMSNorm [default: attention, none where trained ternary]
-    #[arg(long, value_enum, value_name = "WHERE")]
-    pub subln: Option<Subln>,
-    /// What shares one scale: the weight (or each part of a fused one), or each output row [default: tensor]
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub granularity: Option<Granularity>,
-    /// Add a low-rank correction of rank R to each projection
-    #[arg(long, value_name = "R", value_parser = rank, conflicts_with = "lrc_ratio")]
-    pub lrc_rank: Option<usize>,
-    /// The same, of rank max(1, floor(F · min(in, out)))
-    #[arg(long, value_name = "F", value_parser = ratio)]
-    pub lrc_ratio: Option<f64>,
-    /// What the correction is at first [default: svd]
-    #[arg(long, value_enum, value_name = "INIT")]
-    pub lrc_init: Option<LrcInit>,
-    /// Write the trainable variant: float weights that the input `lambda` blends into ternary ones
-    #[arg(long)]
-    pub qat: bool,
-    /// Which parameters of the trainable variant its manifest says to train [default: all]
-    #[arg(long, value_enum, value_name = "PRESET", requires = "qat")]
-    pub trainable: Option<Preset>,
     #[command(flatten)]
-    pub filters: Filters<Projections>,
-    #[command(flatten)]
-    pub trainable_filters: Filters<Initializers>,
-    /// Only warn about an --include or --exclude that matches nothing
-    #[arg(long)]
-    pub allow_unmatched: bool,
+    pub options: Given,
     /// Write nothing, only say what would be done
     #[arg(long)]
     pub dry_run: bool,
@@ -116,7 +95,7 @@ pub struct Rewrite {
     pub report: Option<PathBuf>,
     /// Whether tensors go to a file beside OUT [default: auto]
     #[arg(long, value_enum, value_name = "WHEN")]
-    pub external_data: Option<External>,
+    pub external_data: Option<ExternalData>,
     /// Read options from a TOML file; those given here win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -126,70 +105,61 @@ const REWRITE_HELP: &str = "\
 --include and --exclude are found anywhere in a node's name, and the last that matches decides:
   bitonnx rewrite model.onnx --exclude '.' --include 'layers\\.[0-3]\\..*mlp'
 
-The same in a file, for --config (its filters come before those given here):
-  granularity = \"channel\"        # tensor, channel
-  subln = \"none\"                 # none, attention, output, all
-  lrc-rank = 8                   # or lrc-ratio = 0.1
-  lrc-init = \"svd\"               # svd, zeros
-  external-data = \"auto\"         # auto, always, never
-  allow-unmatched = false
+The same in a file, for --config, with what else has a name here (its filters come before those given here):
+  granularity = \"channel\"
+  lrc-rank = 8
   filters = [{ exclude = \".\" }, { include = 'layers\\.[0-3]\\..*mlp' }]";
 
-fn rank(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("a rank is a whole number from 1 on".into()),
-        Ok(rank) => Ok(rank),
+/// The options of a rewrite, as far as they are given.
+#[derive(Debug, Clone)]
+pub struct Given(ArgMatches);
+
+/// Name, whether it takes, whether it is about what the trainable variant trains, help.
+const FILTERS: [(&str, bool, bool, &str); 4] = [
+    (
+        "include",
+        true,
+        false,
+        "Convert the projections whose node's name matches, whatever their role",
+    ),
+    ("exclude", false, false, "Keep the projections whose node's name matches"),
+    (
+        "trainable-include",
+        true,
+        true,
+        "Train the initializers whose name matches, whatever they are",
+    ),
+    ("trainable-exclude", false, true, "Freeze the initializers whose name matches"),
+];
+
+impl Given {
+    /// Puts what is given in the place of what `options` has; filters come after those that are there.
+    pub fn put_over(&self, options: &mut Options) {
+        // They exclude each other, wherever they come from.
+        if ["lrc_rank", "lrc_ratio"].iter().any(|id| self.0.contains_id(id)) {
+            (options.lrc_rank, options.lrc_ratio) = (None, None);
+        }
+        options.update_from_arg_matches(&self.0).unwrap_or_else(|e| e.exit());
+        options.filters.extend(self.filters(false));
+        options.trainable_filters.extend(self.filters(true));
+    }
+
+    /// In the order in which they were given.
+    fn filters(&self, trainable: bool) -> impl Iterator<Item = Filter> {
+        let mut placed = Vec::new();
+        for (name, ..) in FILTERS.iter().filter(|filter| filter.2 == trainable) {
+            let filters = self.0.get_many::<Filter>(name).into_iter().flatten().cloned();
+            placed.extend(self.0.indices_of(name).into_iter().flatten().zip(filters));
+        }
+        placed.sort_by_key(|(index, _)| *index);
+        placed.into_iter().map(|(_, filter)| filter)
     }
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(ratio) if ratio > 0.0 && ratio <= 1.0 => Ok(ratio),
-        _ => Err("a ratio is more than 0 and at most 1".into()),
-    }
-}
-
-/// Options that take and leave by name, in the order in which they were given.
-#[derive(Debug, Clone)]
-pub struct Filters<T>(pub Vec<Filter>, PhantomData<T>);
-
-/// What a pair of such options is called and is about.
-pub trait Filtered {
-    /// Name, whether it takes, help.
-    const OPTIONS: [(&str, bool, &str); 2];
-}
-
-/// `--include` and `--exclude`.
-#[derive(Debug, Clone)]
-pub struct Projections;
-
-impl Filtered for Projections {
-    const OPTIONS: [(&str, bool, &str); 2] = [
-        ("include", true, "Convert the projections whose node's name matches, whatever their role"),
-        ("exclude", false, "Keep the projections whose node's name matches"),
-    ];
-}
-
-/// `--trainable-include` and `--trainable-exclude`.
-#[derive(Debug, Clone)]
-pub struct Initializers;
-
-impl Filtered for Initializers {
-    const OPTIONS: [(&str, bool, &str); 2] = [
-        (
-            "trainable-include",
-            true,
-            "Train the initializers whose name matches, against the preset",
-        ),
-        ("trainable-exclude", false, "Freeze the initializers whose name matches"),
-    ];
-}
-
-impl<T: Filtered> clap::Args for Filters<T> {
+impl clap::Args for Given {
     fn augment_args(command: Command) -> Command {
-        command.args(T::OPTIONS.map(|(name, include, help)| {
+        Options::augment_args_for_update(command).args(FILTERS.map(|(name, include, _, help)| {
             let arg = Arg::new(name).long(name).value_name("REGEX").help(help);
-            let arg = if name.starts_with("trainable") { arg.requires("qat") } else { arg };
             arg.action(ArgAction::Append).value_parser(move |pattern: &str| {
                 Filter::new(include, pattern).map_err(|e| e.why().to_owned())
             })
@@ -201,15 +171,16 @@ impl<T: Filtered> clap::Args for Filters<T> {
     }
 }
 
-impl<T: Filtered> FromArgMatches for Filters<T> {
+impl FromArgMatches for Given {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut placed = Vec::new();
-        for (name, ..) in T::OPTIONS {
-            let filters = matches.get_many::<Filter>(name).into_iter().flatten().cloned();
-            placed.extend(matches.indices_of(name).into_iter().flatten().zip(filters));
+        let mut given = matches.clone();
+        // A flag that is not given is false for clap, and here it is not given.
+        for id in matches.ids().map(Id::as_str) {
+            if matches.value_source(id) == Some(ValueSource::DefaultValue) {
+                let _ = given.try_clear_id(id);
+            }
         }
-        placed.sort_by_key(|(index, _)| *index);
-        Ok(Filters(placed.into_iter().map(|(_, filter)| filter).collect(), PhantomData))
+        Ok(Given(given))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

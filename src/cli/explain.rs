@@ -45,7 +45,7 @@ pub fn run(args: &Explain, console: &mut Console) -> Result<Exit, Failure> {
 const BOLD: Style = Style::new().bold();
 
 fn print(explanation: &Explanation, name_graph: bool, out: &mut dyn Write) -> io::Result<()> {
-    let Explanation { graph, node, op, outcome, why, rule, projection } = explanation;
+    let Explanation { graph, node, op, outcome, why, rule, projection, .. } = explanation;
     let place = if name_graph { format!(" in graph {graph}") } else { String::new() };
     writeln!(out, "{BOLD}{node}{BOLD:#} ({op}){place}")?;
     match (outcome, projection) {

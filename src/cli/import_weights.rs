@@ -27,7 +27,7 @@ use std::{
 pub fn run(args: &ImportWeights, console: &mut Console) -> Result<Exit, Failure> {
     let out = args.output.clone().unwrap_or_else(|| default_output(&args.model));
     console.make_way_for([out.as_path()]);
-    let proto::Source { model, files: sources } = proto::open(&args.model)?;
+    let proto::Source { model, files: sources, .. } = proto::open(&args.model)?;
     let manifest = Beside::find(&args.model, &model, &out)?;
     check_targets(args, &out, manifest.as_ref(), &sources)?;
     let weights = files::read(&args.weights)?;

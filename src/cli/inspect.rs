@@ -3,7 +3,6 @@
 use super::{Exit, Failure, args::Inspect, console::Console, progress::Progress, report};
 use bitonnx::{
     proto,
-    report::Report,
     rewrite::{Options, rewrite},
     rules::recipe,
 };
@@ -15,7 +14,8 @@ pub fn run(args: &Inspect, console: &mut Console) -> Result<Exit, Failure> {
     let rewritten =
         rewrite(model, &recipe(), &Options::default(), &mut |done, of| progress.at(done, of))?;
     drop(progress);
-    let report = Report { model: args.model.display().to_string(), ..rewritten.report };
+    let mut report = rewritten.report;
+    report.model = args.model.display().to_string();
     if console.json() {
         console.print_json(&report)?;
         return Ok(Exit::Done);

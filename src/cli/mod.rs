@@ -72,7 +72,7 @@ pub fn run(task: Task, console: &mut Console) -> Result<Exit, Failure> {
             bitonnx::ErrorKind::Unsupported,
             "this build of bitonnx can't run models",
             "it was built without its feature `runtime`, which brings tract",
-            "build it without --no-default-features",
+            "build it with its default features",
         ))),
         Task::Show(args) => show::run(&args, console),
         Task::Explain(args) => explain::run(&args, console),

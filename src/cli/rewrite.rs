@@ -25,12 +25,12 @@ use std::path::{Path, PathBuf};
 /// Rewrites the model, unless nothing in it can be.
 pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let (options, external) = config::options(args)?;
-    let out = args.output.clone().unwrap_or_else(|| default_output(&args.model, args.qat));
-    let manifest = args.qat.then(|| manifest_path(&out));
+    let out = args.output.clone().unwrap_or_else(|| default_output(&args.model, options.qat));
+    let manifest = options.qat.then(|| manifest_path(&out));
     if !args.dry_run {
         console.make_way_for([&out].into_iter().chain(&args.report).map(PathBuf::as_path));
     }
-    let proto::Source { model: source, files } = proto::open(&args.model)?;
+    let proto::Source { model: source, files, .. } = proto::open(&args.model)?;
     check_targets(args, &out, manifest.as_deref(), &files)?;
     let before = source.encoded_len() as u64;
     let mut progress = Progress::new(console, "rewriting");
@@ -39,7 +39,8 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let rewritten = rewrite_unsealed(source, &recipe(), &options, converted)
         .map_err(|e| e.within(args.model.display()))?;
     drop(progress);
-    let report = Report { model: args.model.display().to_string(), ..rewritten.report };
+    let mut report = rewritten.report;
+    report.model = args.model.display().to_string();
     report.warnings.iter().for_each(|warning| console.warn(warning));
     if report.converted().next().is_none() {
         return nothing(&report, console);

@@ -71,7 +71,8 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
     let (model, reading) = timed(|| proto::load(&args.model))?;
     let limits = random::Limits::of(&model);
     let named = |e: Error| e.within(args.model.display());
-    let options = Options { threads: args.threads };
+    let mut options = Options::default();
+    options.threads = args.threads;
     let (mut session, building) = timed(|| Session::new(model, &options)).map_err(named)?;
     let inputs = inputs(args, given, session.inputs(), &limits)?;
     let ((), planning) = timed(|| session.prepare(&inputs)).map_err(named)?;

@@ -28,6 +28,7 @@ pub struct Pattern {
 
 /// Where and why a pattern does not match.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Miss {
     /// How many operators, attributes and inputs had matched: the nearest miss has the most.
     pub matched: usize,
@@ -37,6 +38,7 @@ pub struct Miss {
 
 /// What a pattern's names stand for in the graph.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Bindings {
     /// The graph's node for each of the pattern's, `None` while unmatched.
     pub nodes: Vec<Option<NodeId>>,

@@ -70,6 +70,7 @@ pub fn decode(bytes: Bytes, name: &str) -> Result<ModelProto> {
 
 /// A model as it was read.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Source {
     /// The model, with all its data.
     pub model: ModelProto,

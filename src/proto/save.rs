@@ -9,6 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use prost::Message as _;
+use serde::Deserialize;
 use std::{
     collections::HashMap,
     io::{self, Write},
@@ -16,7 +17,10 @@ use std::{
 };
 
 /// Where tensor data go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum ExternalData {
     /// Into the model file, unless that would pass protobuf's 2 GiB.
     #[default]
@@ -29,6 +33,7 @@ pub enum ExternalData {
 
 /// The files that [`save`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Saved {
     /// The model, then its data file if it has one.
     pub files: Vec<PathBuf>,

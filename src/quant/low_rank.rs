@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 
 /// `U·Vᵀ`, beside a ternary weight.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Correction {
     /// `[n, rank]`.
     pub u: Vec<f32>,

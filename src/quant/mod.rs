@@ -13,6 +13,7 @@ use std::fmt;
 
 /// Why an array can't be ternarised.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Error {
     /// The data are not as long as the shape asks for.
     Length {

@@ -110,7 +110,7 @@ impl<'o> Converter<'o> {
 
     /// Whether projections stay float, to be trained.
     pub fn is_qat(&self) -> bool {
-        self.options.qat.is_some()
+        self.options.qat
     }
 
     /// The conversion, or why the projection stays as it is.
@@ -134,9 +134,9 @@ impl<'o> Converter<'o> {
         if trained && self.is_qat() {
             return Err("it was trained ternary already, and a QAT file leaves it as it is".into());
         }
-        let correction = match &self.options.lrc {
+        let correction = match self.options.low_rank() {
             Some(lrc) if !trained => {
-                Some(self.correction(lrc, &matrix, &ternary, source).map_err(failed)?)
+                Some(self.correction(&lrc, &matrix, &ternary, source).map_err(failed)?)
             }
             _ => None,
         };

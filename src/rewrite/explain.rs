@@ -17,10 +17,11 @@ use crate::{
     text,
 };
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What the rules make of a node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The graph that holds it.
     pub graph: String,
@@ -54,6 +55,7 @@ pub enum Outcome {
 
 /// A rule as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RuleText {
     /// Its name.
     pub name: String,
@@ -88,7 +90,7 @@ pub fn explain(
     let graphs = Graphs::of(model);
     let recipe = Recipe { rules: recipe, opset: opset(model) };
     let sites = survey(&graphs, recipe);
-    let (decisions, _) = decide(&sites, options, is_qat)?;
+    let (decisions, _) = decide(recipe.opset, &sites, options, is_qat)?;
     let means = |node: &NodeProto| {
         !name.is_empty() && (node.name() == name || node.output.iter().any(|o| o == name))
     };
@@ -196,14 +198,10 @@ fn near<'l>(labels: &[&'l str], name: &str) -> Vec<&'l str> {
     let mut near = if name.is_empty() { Vec::new() } else { holding(name) };
     if near.is_empty() {
         let parts = name.split(SEPARATORS).count();
-        let likely: HashSet<&str> = labels.iter().flat_map(|label| windows(label, parts)).collect();
-        let mut likely: Vec<(f64, &str)> = likely
-            .into_iter()
-            .map(|part| (strsim::normalized_damerau_levenshtein(name, part), part))
-            .filter(|(likeness, _)| *likeness >= 0.6)
-            .collect();
-        likely.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        near = likely.into_iter().flat_map(|(_, part)| holding(part)).collect();
+        let known: BTreeSet<&str> = labels.iter().flat_map(|label| windows(label, parts)).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        let likely = similar::get_close_matches(name, &known, SHOWN, 0.6);
+        near = likely.into_iter().flat_map(holding).collect();
     }
     let mut seen = HashSet::new();
     near.retain(|label| seen.insert(*label));

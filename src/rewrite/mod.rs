@@ -22,15 +22,15 @@ mod template;
 mod weight;
 
 pub use explain::{Explanation, Outcome, RuleText, explain};
-pub use options::{Filter, Granularity, LowRank, LowRankInit, Options, Placement, Rank};
-pub use parameters::{Manifest, ManifestEntry, Preset, Trainable, can_train};
+pub use options::{Filter, Granularity, LowRankInit, Options, Placement, Trainable};
+pub use parameters::{Manifest, ManifestEntry, can_train};
 pub use rule::{Effect, Match, NoMatch, Projection, Reject, Rule, RuleBuilder};
 pub use weight::Weight;
 
 use crate::{
     error::{Error, ErrorKind, Result},
     graph::{self, Constants, Edit, Graphs},
-    operator::{self, BitLinear, metadata},
+    operator::{self, metadata},
     proto::{self, ModelProto, StringStringEntryProto, opset},
     report::{Action, Entry, Report},
 };
@@ -43,6 +43,7 @@ use survey::{Recipe, Site, survey};
 
 /// A rewritten model, and what was done to it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Rewritten {
     /// The model; the source itself where nothing was converted.
     pub model: ModelProto,
@@ -58,7 +59,7 @@ pub struct Rewritten {
 /// `progress` is called with the bytes of weights done so far and of all weights.
 ///
 /// # Errors
-/// When the model is broken, its opset too old, or a filter matches nothing.
+/// When the model is broken, the options contradict themselves or a filter matches nothing.
 pub fn rewrite(
     model: ModelProto,
     recipe: &[Rule],
@@ -90,6 +91,7 @@ pub fn rewrite_unsealed(
     options: &Options,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Rewritten> {
+    options.check()?;
     graph::check(&model).map_err(|why| {
         Error::new(
             ErrorKind::InvalidModel,
@@ -100,7 +102,7 @@ pub fn rewrite_unsealed(
     })?;
     let source = model;
     let is_qat = settle::is_qat(&source);
-    let settles = is_qat && options.qat.is_none();
+    let settles = is_qat && !options.qat;
     if settles {
         check_unchanged(options)?;
     }
@@ -109,9 +111,10 @@ pub fn rewrite_unsealed(
     let model = source.clone();
     let model = if settles { settle::settle(model)? } else { model };
     let graphs = Graphs::of(&model);
-    let sites = survey(&graphs, Recipe { rules: recipe, opset: opset(&model) });
-    let (decisions, mut warnings) = decide(&sites, options, is_qat)?;
-    check_options(&model, &sites, &decisions, options)?;
+    let recipe = Recipe { rules: recipe, opset: opset(&model) };
+    let sites = survey(&graphs, recipe);
+    let (decisions, mut warnings) = decide(recipe.opset, &sites, options, is_qat)?;
+    check_ranks(&sites, &decisions, options)?;
     let mut converter = Converter::new(&model, options);
     if converter.is_qat() && !is_qat && converter.store.names.contains(qat::LAMBDA) {
         return Err(Error::new(
@@ -191,7 +194,7 @@ fn newly_rounded(count: usize, of: usize) -> Option<String> {
 fn check_unchanged(options: &Options) -> Result<()> {
     let changed = [
         ("`subln`", options.subln.is_some()),
-        ("a low-rank correction", options.lrc.is_some()),
+        ("a low-rank correction", options.low_rank().is_some()),
         ("`granularity`", options.granularity != Granularity::default()),
     ];
     match changed.iter().find(|(_, given)| *given) {
@@ -205,23 +208,15 @@ fn check_unchanged(options: &Options) -> Result<()> {
     }
 }
 
-/// Refuses what can't be done to the projections that are to be converted, before any work is done.
-fn check_options(
-    model: &ModelProto,
-    sites: &[Site],
-    decisions: &[Decision],
-    options: &Options,
-) -> Result<()> {
+/// Refuses a rank that a projection to be converted can't have, before any work is done.
+fn check_ranks(sites: &[Site], decisions: &[Decision], options: &Options) -> Result<()> {
+    let Some(lrc) = options.low_rank() else { return Ok(()) };
     let wanted = sites.iter().zip(decisions);
-    let mut wanted = wanted
-        .filter(|(_, decision)| matches!(decision, Decision::Convert(_)))
-        .filter_map(|(site, _)| Some((site, site.found.as_ref().ok()?)))
-        .peekable();
-    if wanted.peek().is_some() {
-        BitLinear::definition(opset(model))?;
-    }
-    let Some(lrc) = &options.lrc else { return Ok(()) };
-    let corrected = wanted.filter(|(site, _)| site.rule.effect() != Effect::Exact);
+    let corrected = wanted
+        .filter(|(site, decision)| {
+            matches!(decision, Decision::Convert(_)) && site.rule.effect() != Effect::Exact
+        })
+        .filter_map(|(site, _)| Some((site, site.found.as_ref().ok()?)));
     let sides =
         corrected.map(|(site, projection)| (site, projection.weight.n, projection.weight.k));
     let Some((site, n, k)) = sides.min_by_key(|(_, n, k)| *n.min(k)) else { return Ok(()) };
@@ -306,7 +301,7 @@ fn kept_parameters(site: &Site) -> Vec<Parameter> {
 /// A warning where norms were put into a model that was not trained with them and won't be.
 fn untrained_norms(entries: &[Entry], options: &Options) -> Option<String> {
     let inserted = entries.iter().filter(|e| e.subln.as_deref() == Some("inserted")).count();
-    (inserted > 0 && options.qat.is_none()).then(|| {
+    (inserted > 0 && !options.qat).then(|| {
         format!(
             "SubLN with gain one ruins a model that was not trained with it ({inserted} inserted; a Llama of \
              0.86 M parameters went from perplexity 13.6 to 1,100): rewrite without it, or train the QAT variant"
@@ -318,7 +313,7 @@ fn untrained_norms(entries: &[Entry], options: &Options) -> Option<String> {
 fn uncorrected(entries: &[Entry], options: &Options) -> Option<String> {
     let converted = entries.iter().filter(|e| e.action == Action::BitLinear);
     let count = converted.filter(|e| e.lrc_rank.is_none()).count();
-    (count > 0 && options.lrc.is_some()).then(|| {
+    (count > 0 && options.low_rank().is_some()).then(|| {
         format!(
             "no correction for what was trained ternary, and is exact as it is ({count} of {})",
             entries.len()
@@ -366,16 +361,13 @@ fn finish(
     made_with: &serde_json::Value,
 ) -> Result<(ModelProto, Option<Manifest>)> {
     edit.apply(&mut model);
-    let manifest = match &options.qat {
-        Some(trainable) => {
-            raise_ir_version(&mut model, DEFAULTS_SINCE);
-            Some(parameters::finish(&mut model, parameters, &mut names, options, trainable)?)
-        }
-        None => {
-            operator::define(&mut model)?;
-            raise_ir_version(&mut model, FUNCTIONS_SINCE);
-            None
-        }
+    let manifest = if options.qat {
+        raise_ir_version(&mut model, DEFAULTS_SINCE);
+        Some(parameters::finish(&mut model, parameters, &mut names, options)?)
+    } else {
+        operator::define(&mut model)?;
+        raise_ir_version(&mut model, FUNCTIONS_SINCE);
+        None
     };
     let version = (metadata::VERSION, env!("CARGO_PKG_VERSION").to_owned());
     let options = (metadata::OPTIONS, made_with.to_string());

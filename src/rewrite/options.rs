@@ -1,30 +1,73 @@
 //! What a rewrite is asked to do.
+//!
+//! An option is a field of [`Options`] and nothing else: its name, type, default and first paragraph are
+//! those of the command line, of configuration files and of the JSON in reports and in rewritten files.
 
-use super::parameters::Trainable;
 use crate::error::{Error, ErrorKind, Result};
 use regex::Regex;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::{fmt, ops::Not};
 
 /// What a rewrite is asked to do. The default is the BitNet formula on a transformer's blocks.
-#[derive(Debug, Clone, Default)]
+///
+/// ```
+/// use bitonnx::rewrite::{Granularity, Options};
+///
+/// let options = Options::default().with(|o| {
+///     o.granularity = Granularity::Channel;
+///     o.lrc_rank = Some(8);
+/// });
+/// ```
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[non_exhaustive]
 pub struct Options {
-    /// What shares one scale.
-    pub granularity: Granularity,
-    /// Which projections to take or leave, against the default; the last match wins.
-    pub filters: Vec<Filter>,
-    /// Whether a filter may match nothing.
-    pub allow_unmatched: bool,
-    /// Where norms go. When not given, [`Placement::Attention`], but nowhere in what was trained ternary.
+    /// Before which projections to insert an RMSNorm [default: attention, none where trained ternary]
+    #[serde(serialize_with = "or_default")]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "WHERE"))]
     pub subln: Option<Placement>,
-    /// The correction beside each projection.
-    pub lrc: Option<LowRank>,
-    /// The trainable variant in place of the ternary model, and what is trained in it.
-    pub qat: Option<Trainable>,
+    /// What shares one scale: the weight (or each part of a fused one), or each output row [default: tensor]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "WHAT"))]
+    pub granularity: Granularity,
+    /// Add a low-rank correction of rank R to each projection
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "R"))]
+    pub lrc_rank: Option<usize>,
+    /// The same, of rank max(1, floor(F · min(in, out)))
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "F"))]
+    pub lrc_ratio: Option<f64>,
+    /// What the correction is at first [default: svd]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "INIT"))]
+    pub lrc_init: Option<LowRankInit>,
+    /// Write the trainable variant: float weights that the input `lambda` blends into ternary ones
+    #[serde(skip_serializing_if = "Not::not")]
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub qat: bool,
+    /// Which parameters of the trainable variant its manifest says to train [default: all]
+    #[serde(skip_serializing)]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "PRESET"))]
+    pub trainable: Option<Trainable>,
+    /// Which projections to take or leave by their nodes' names, against the default; the last match wins.
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub filters: Vec<Filter>,
+    /// Which initializers to train or freeze by their names, against `trainable`; the last match wins.
+    #[serde(skip_serializing)]
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub trainable_filters: Vec<Filter>,
+    /// Only warn about a filter that matches nothing
+    #[serde(skip_serializing)]
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub allow_unmatched: bool,
 }
 
 /// Where SubLN, an RMSNorm, goes: before the projections of these roles, of whatever attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Placement {
     /// Nowhere.
     None,
@@ -37,27 +80,11 @@ pub enum Placement {
     All,
 }
 
-/// A low-rank correction.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LowRank {
-    /// Its rank.
-    pub rank: Rank,
-    /// What its factors are at first.
-    pub init: LowRankInit,
-}
-
-/// How a correction's rank is given.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Rank {
-    /// For every projection.
-    Fixed(usize),
-    /// `max(1, floor(ratio · min(n, k)))`.
-    Ratio(f64),
-}
-
 /// What a correction's factors are at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum LowRankInit {
     /// The best approximation of what ternarising took from the weight.
     #[default]
@@ -68,7 +95,9 @@ pub enum LowRankInit {
 
 /// What shares one scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Granularity {
     /// The weight, or each part of a fused one.
     #[default]
@@ -77,55 +106,142 @@ pub enum Granularity {
     Channel,
 }
 
-/// Takes or leaves the projections whose node's name matches.
-#[derive(Debug, Clone)]
+/// Which parameters of a QAT file are trained, by what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
+pub enum Trainable {
+    /// Weights, biases, gains, corrections, embeddings and norms.
+    #[default]
+    All,
+    /// The factors of low-rank corrections.
+    LrcOnly,
+    /// The gains of inserted norms.
+    SublnOnly,
+}
+
+/// Takes or leaves what has a matching name; as JSON `{"include": "regex"}` or `{"exclude": "regex"}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Pattern", into = "Pattern")]
 pub struct Filter {
-    /// Whether to take them.
+    /// Whether to take it.
     pub include: bool,
     /// The pattern, found anywhere in the name.
     pub pattern: Regex,
 }
 
+/// The form of a [`Filter`] in JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Pattern {
+    Include(String),
+    Exclude(String),
+}
+
+/// A low-rank correction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct LowRank {
+    pub rank: Rank,
+    pub init: LowRankInit,
+}
+
+/// How a correction's rank is given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rank {
+    /// For every projection.
+    Fixed(usize),
+    /// `max(1, floor(ratio · min(n, k)))`.
+    Ratio(f64),
+}
+
+impl Options {
+    /// The same with some changes.
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// The options as the rewritten file's metadata and the report hold them.
+    pub fn to_json(&self) -> serde_json::Value {
+        let lrc_init = self.low_rank().map(|lrc| lrc.init);
+        serde_json::json!(Options { lrc_init, ..self.clone() })
+    }
+
+    /// Refuses what contradicts itself, whatever the model. A rewrite does so by itself.
+    pub fn check(&self) -> Result<()> {
+        let lrc = match (self.lrc_rank, self.lrc_ratio) {
+            (Some(_), Some(_)) => Err("a rank and a ratio are both given".to_owned()),
+            (Some(0), None) => Err("its rank is 0".to_owned()),
+            (None, Some(ratio)) if !(ratio > 0.0 && ratio <= 1.0) => {
+                Err(format!("its ratio is {ratio}"))
+            }
+            (None, None) if self.lrc_init.is_some() => Err("it has no rank or ratio".to_owned()),
+            _ => Ok(()),
+        };
+        lrc.map_err(|why| {
+            let hint =
+                "give a rank, a whole number from 1 on, or a ratio, more than 0 and at most 1";
+            Error::new(ErrorKind::InvalidOption, "the low-rank correction can't be made", why, hint)
+        })?;
+        if self.qat || self.trainable.is_none() && self.trainable_filters.is_empty() {
+            return Ok(());
+        }
+        let (what, why) =
+            ("there is nothing to train", "only the QAT variant has something to train");
+        Err(Error::new(ErrorKind::InvalidOption, what, why, "ask for the QAT variant too"))
+    }
+
+    /// The correction beside each projection, if there is one.
+    pub(super) fn low_rank(&self) -> Option<LowRank> {
+        let rank = self.lrc_rank.map(Rank::Fixed).or(self.lrc_ratio.map(Rank::Ratio))?;
+        Some(LowRank { rank, init: self.lrc_init.unwrap_or_default() })
+    }
+}
+
 impl Filter {
     /// A filter from a regular expression.
     pub fn new(include: bool, pattern: &str) -> Result<Self> {
-        let pattern = Regex::new(pattern).map_err(|e| {
+        let regex = Regex::new(pattern).map_err(|e| {
             let why = e.to_string();
             Error::new(
                 ErrorKind::InvalidOption,
-                format!("{} {pattern:?} is not a regular expression", verb(include)),
+                format!("{pattern:?} is not a regular expression"),
                 why.lines().last().unwrap_or_default().trim_start_matches("error: "),
                 "escape special characters with a backslash",
             )
         })?;
-        Ok(Filter { include, pattern })
+        Ok(Filter { include, pattern: regex })
     }
 }
 
-impl Options {
-    /// The options as the rewritten file's metadata and the report hold them.
-    pub fn to_json(&self) -> serde_json::Value {
-        let filters =
-            self.filters.iter().map(|f| serde_json::json!({ verb(f.include): f.pattern.as_str() }));
-        let mut options = serde_json::json!({
-            "granularity": self.granularity,
-            "filters": filters.collect::<Vec<_>>(),
-            "subln": self.subln.unwrap_or_default(),
-        });
-        if let Some(lrc) = self.lrc {
-            match lrc.rank {
-                Rank::Fixed(rank) => options["lrc_rank"] = rank.into(),
-                Rank::Ratio(ratio) => options["lrc_ratio"] = ratio.into(),
-            }
-            options["lrc_init"] = serde_json::json!(lrc.init);
-        }
-        if self.qat.is_some() {
-            options["qat"] = true.into();
-        }
-        options
+/// `include "regex"`.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let verb = if self.include { "include" } else { "exclude" };
+        write!(f, "{verb} {:?}", self.pattern.as_str())
     }
 }
 
-pub(super) fn verb(include: bool) -> &'static str {
-    if include { "include" } else { "exclude" }
+impl TryFrom<Pattern> for Filter {
+    type Error = String;
+
+    fn try_from(pattern: Pattern) -> Result<Self, String> {
+        let filter = match &pattern {
+            Pattern::Include(pattern) => Filter::new(true, pattern),
+            Pattern::Exclude(pattern) => Filter::new(false, pattern),
+        };
+        filter.map_err(|e| format!("{}: {}", e.what(), e.why()))
+    }
+}
+
+impl From<Filter> for Pattern {
+    fn from(filter: Filter) -> Self {
+        let pattern = filter.pattern.as_str().to_owned();
+        if filter.include { Pattern::Include(pattern) } else { Pattern::Exclude(pattern) }
+    }
+}
+
+fn or_default<S: Serializer>(value: &Option<Placement>, to: S) -> Result<S::Ok, S::Error> {
+    value.unwrap_or_default().serialize(to)
 }

@@ -7,7 +7,7 @@
 use super::{
     convert::Parameter,
     names::Names,
-    options::{Filter, Options, verb},
+    options::{Options, Trainable},
     weight::storage,
 };
 use crate::{
@@ -19,34 +19,12 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
-/// Which parameters of a QAT file are trained.
-#[derive(Debug, Clone, Default)]
-pub struct Trainable {
-    /// By what they are.
-    pub preset: Preset,
-    /// By their initializers' names, against the preset; the last match wins.
-    pub filters: Vec<Filter>,
-}
-
-/// Parameters by what they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// Weights, biases, gains, corrections, embeddings and norms.
-    #[default]
-    All,
-    /// The factors of low-rank corrections.
-    LrcOnly,
-    /// The gains of inserted norms.
-    SublnOnly,
-}
-
-impl Preset {
+impl Trainable {
     fn covers(self, role: &str) -> bool {
         match self {
-            Preset::All => role != OTHER,
-            Preset::LrcOnly => matches!(role, "lrc_u" | "lrc_v"),
-            Preset::SublnOnly => role == "subln_gain",
+            Trainable::All => role != OTHER,
+            Trainable::LrcOnly => matches!(role, "lrc_u" | "lrc_v"),
+            Trainable::SublnOnly => role == "subln_gain",
         }
     }
 }
@@ -59,19 +37,21 @@ const OTHER: &str = "other";
 
 /// `MODEL.qat.json`: every initializer of a QAT file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Manifest {
     /// The version of this format, 1.
     pub version: u32,
     /// The graph input that blends from float (0) to quantised (1).
     pub lambda: String,
     /// The preset by which they are trained or frozen.
-    pub preset: Preset,
+    pub preset: Trainable,
     /// Every initializer, in the file's order.
     pub initializers: Vec<ManifestEntry>,
 }
 
 /// One initializer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ManifestEntry {
     /// Its name, by which trained tensors come back.
     pub name: String,
@@ -147,51 +127,46 @@ pub(super) fn finish(
     parameters: &Parameters,
     names: &mut Names,
     options: &Options,
-    trainable: &Trainable,
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
         version: 1,
         lambda: super::qat::LAMBDA.into(),
-        preset: trainable.preset,
+        preset: options.trainable.unwrap_or_default(),
         initializers: Vec::new(),
     };
     let graphs = Graphs::of(model);
-    check_filters(&graphs, options, trainable)?;
+    check_filters(&graphs, options)?;
     let nodes = graphs.iter().flat_map(View::nodes).map(|(_, node)| node.name()).collect();
     let (edit, entries) = (Edit::default(), &mut manifest.initializers);
-    let mut wrap = Wrap { parameters, trainable, names, nodes, entries, edit };
+    let mut wrap = Wrap { parameters, options, names, nodes, entries, edit };
     graphs.iter().for_each(|view| wrap.graph(view));
     wrap.edit.apply(model);
     model.graph.iter_mut().for_each(|graph| graph.input.push(super::qat::lambda_input()));
     if manifest.initializers.iter().all(|entry| !entry.trainable) {
-        return Err(nothing_to_train(trainable.preset));
+        return Err(nothing_to_train(manifest.preset));
     }
     Ok(manifest)
 }
 
-fn nothing_to_train(preset: Preset) -> Error {
+fn nothing_to_train(preset: Trainable) -> Error {
     let hint = match preset {
-        Preset::All => "name some that are trained all the same",
-        Preset::LrcOnly => "ask for low-rank corrections",
-        Preset::SublnOnly => "ask for SubLN, before output projections for one",
+        Trainable::All => "name some that are trained all the same",
+        Trainable::LrcOnly => "ask for low-rank corrections",
+        Trainable::SublnOnly => "ask for SubLN, before output projections for one",
     };
     let why = "every initializer of the QAT file would be frozen";
     Error::new(ErrorKind::InvalidOption, "there is nothing to train", why, hint)
 }
 
 /// A filter that matches no initializer is an error, as for projections.
-fn check_filters(graphs: &Graphs, options: &Options, trainable: &Trainable) -> Result<()> {
-    for filter in &trainable.filters {
+fn check_filters(graphs: &Graphs, options: &Options) -> Result<()> {
+    for filter in &options.trainable_filters {
         let mut stored = graphs.iter().flat_map(View::initializers);
         let matches = stored.any(|t| filter.pattern.is_match(t.name()));
         if !matches && !options.allow_unmatched {
             return Err(Error::new(
                 ErrorKind::NoSuchInitializer,
-                format!(
-                    "trainable {} {:?} matches no initializer",
-                    verb(filter.include),
-                    filter.pattern.as_str()
-                ),
+                format!("trainable {filter} matches no initializer"),
                 "no initializer of the QAT file has such a name",
                 "correct it by the manifest that is made without it, or allow that it matches none",
             ));
@@ -203,7 +178,7 @@ fn check_filters(graphs: &Graphs, options: &Options, trainable: &Trainable) -> R
 /// The insertion of `Identity`s, graph by graph.
 struct Wrap<'w> {
     parameters: &'w Parameters,
-    trainable: &'w Trainable,
+    options: &'w Options,
     names: &'w mut Names,
     /// The names of the nodes.
     nodes: HashSet<&'w str>,
@@ -232,8 +207,10 @@ impl<'w> Wrap<'w> {
     }
 
     fn is_trained(&self, name: &str, role: &str) -> bool {
-        let filter = self.trainable.filters.iter().rev().find(|f| f.pattern.is_match(name));
-        filter.map_or(self.trainable.preset.covers(role), |f| f.include)
+        let filters = &self.options.trainable_filters;
+        let filter = filters.iter().rev().find(|f| f.pattern.is_match(name));
+        let preset = self.options.trainable.unwrap_or_default();
+        filter.map_or_else(|| preset.covers(role), |f| f.include)
     }
 
     fn entry(&self, tensor: &TensorProto, role: &str, trainable: bool) -> ManifestEntry {

@@ -1,11 +1,10 @@
 //! Which projections are converted: their roles by default, the user's filters against it.
 
-use super::{
-    options::{Options, verb},
-    rule::Effect,
-    survey::Site,
+use super::{options::Options, rule::Effect, survey::Site};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    operator::BitLinear,
 };
-use crate::error::{Error, ErrorKind, Result};
 
 /// What becomes of a projection, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +17,7 @@ pub(super) enum Decision {
 ///
 /// A QAT file was made with options of its own: what it blends is converted, what it left is kept.
 pub(super) fn decide(
+    opset: i64,
     sites: &[Site],
     options: &Options,
     is_qat: bool,
@@ -27,8 +27,7 @@ pub(super) fn decide(
         if sites.iter().any(|site| filter.pattern.is_match(&site.name)) {
             continue;
         }
-        let what =
-            format!("{} {:?} matches no projection", verb(filter.include), filter.pattern.as_str());
+        let what = format!("{filter} matches no projection");
         if !options.allow_unmatched {
             return Err(Error::new(
                 ErrorKind::NoSuchProjection,
@@ -39,6 +38,13 @@ pub(super) fn decide(
         }
         warnings.push(what);
     }
+    if let Err(too_old) = BitLinear::definition(opset)
+        && !sites.is_empty()
+    {
+        let reason = format!("{}: {}", too_old.what(), too_old.why());
+        warnings.push(format!("{}: {}", too_old.what(), too_old.hint()));
+        return Ok((vec![Decision::Keep(reason); sites.len()], warnings));
+    }
     Ok((sites.iter().map(|site| decide_one(site, options, is_qat)).collect(), warnings))
 }
 
@@ -47,8 +53,8 @@ fn decide_one(site: &Site, options: &Options, is_qat: bool) -> Decision {
         return Decision::Keep(why.clone());
     }
     if let Some(filter) = options.filters.iter().rev().find(|f| f.pattern.is_match(&site.name)) {
-        let reason = format!("{} {:?}", verb(filter.include), filter.pattern.as_str());
-        return if filter.include { Decision::Convert(reason) } else { Decision::Keep(reason) };
+        let decision = if filter.include { Decision::Convert } else { Decision::Keep };
+        return decision(filter.to_string());
     }
     if is_qat {
         return match site.rule.effect() {

@@ -37,6 +37,7 @@ pub struct Site<'m> {
 
 /// What a projection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Role {
     /// Queries.
     Q,

@@ -29,6 +29,7 @@ use tract_linalg::multithread::{Executor, multithread_tract_scope};
 
 /// How to run a model.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Threads to use; every core when not given.
     pub threads: Option<NonZeroUsize>,
@@ -36,6 +37,7 @@ pub struct Options {
 
 /// A graph input or output.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Value {
     /// Its name.
     pub name: String,
@@ -76,6 +78,7 @@ impl fmt::Display for Dim {
 
 /// One step of a run: a node of what tract made of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Step {
     /// Its name, which begins with the name of the ONNX node that it comes from.
     pub node: String,

@@ -497,6 +497,27 @@ fn nothing_to_rewrite_is_an_exit_code_of_its_own() {
     assert_eq!(place.files(), before);
 }
 
+#[test]
+fn a_model_of_an_old_opset_says_so() {
+    let place = Place::empty();
+    let text = r#"<ir_version: 5, opset_import: ["" : 10]>
+        g (float[s, 2] x) => (float[s, 2] z) <float[2, 2] v = {1, 2, 3, 4}, float[2, 2] w = {4, 3, 2, 1}>
+        { [first] y = MatMul (x, v) [second] z = MatMul (y, w) }"#;
+    let model = bitonnx::text::parse_model(text).unwrap();
+    place.write("model.onnx", prost::Message::encode_to_vec(&model));
+    let inspected = place.json(&["inspect", "model.onnx"]);
+    for projection in inspected["projections"].as_array().unwrap() {
+        assert_eq!(projection["action"], "keep");
+        assert!(projection["reason"].as_str().unwrap().contains("opset 10"), "{projection}");
+    }
+    let ran = place.run(&["rewrite", "model.onnx", "--include", "."]);
+    assert_eq!(ran.code, Some(3), "{}", ran.text());
+    assert!(ran.stderr.contains("export the model with opset 11"), "{}", ran.stderr);
+    let ran = place.run(&["explain", "model.onnx", "second"]);
+    assert!(ran.stdout.contains("opset 10"), "{}", ran.text());
+    assert_eq!(place.files().len(), 1);
+}
+
 /// Names of the nodes that a rewrite converts.
 #[track_caller]
 fn converted(place: &Place, args: &[&str]) -> Vec<String> {
@@ -554,6 +575,23 @@ fn options_come_from_a_file_and_the_command_line_wins() {
     let key =
         converted(&place, &["--config", "bitonnx.toml", "--include", "key", "--exclude", "query"]);
     assert!(!key.is_empty() && key.iter().all(|name| name.contains("key")), "{key:?}");
+
+    place.write(
+        "bitonnx.toml",
+        "subln = 'output'\nlrc-rank = 2\nlrc_init = 'zeros'\nqat = true\ntrainable = 'lrc-only'\n\
+         trainable-filters = [{ include = 'bias' }]\n",
+    );
+    let given = "--subln output --lrc-rank 2 --lrc-init zeros --qat --trainable lrc-only";
+    let given = given.split(' ').chain(["--trainable-include", "bias"]).collect::<Vec<_>>();
+    let file = ["--config", "bitonnx.toml", "--overwrite"];
+    let rewrite = ["rewrite", "model.onnx"];
+    let from_line = (place.json(&[&rewrite[..], &given].concat()), place.files());
+    let from_file = (place.json(&[&rewrite[..], &file].concat()), place.files());
+    assert!(from_line == from_file, "{} {}", from_line.0["options"], from_file.0["options"]);
+    assert_eq!(from_file.0["options"]["lrc_init"], "zeros");
+    let report = place.json(&[&rewrite[..], &file, &["--lrc-ratio", "0.5"]].concat());
+    assert_eq!(report["options"].get("lrc_rank"), None);
+    assert_eq!(report["options"]["lrc_ratio"], 0.5);
 }
 
 #[test]
@@ -691,6 +729,7 @@ fn wrong_usage_is_exit_2() {
         &["rewrite", "model.onnx", "--lrc-ratio", "0"],
         &["rewrite", "model.onnx", "--lrc-ratio", "1.5"],
         &["rewrite", "model.onnx", "--lrc-rank", "4", "--lrc-ratio", "0.5"],
+        &["rewrite", "model.onnx", "--lrc-init", "svd"],
         &["rewrite", "model.onnx", "--trainable", "lrc-only"],
         &["rewrite", "model.onnx", "--include", "("],
         &["inspect", "model.onnx", "-q", "-v"],

@@ -26,8 +26,10 @@ fn model(graph: &str) -> ModelProto {
 /// The model with every projection converted, and what was done to it.
 #[track_caller]
 fn rewritten(source: ModelProto) -> (ModelProto, Report) {
-    let filters = vec![Filter::new(true, "").unwrap()];
-    let options = Options { filters, allow_unmatched: true, ..Options::default() };
+    let options = Options::default().with(|o| {
+        o.filters = vec![Filter::new(true, "").unwrap()];
+        o.allow_unmatched = true;
+    });
     let result = rewrite(source, &recipe(), &options, &mut |_, _| {}).unwrap();
     (result.model, result.report)
 }

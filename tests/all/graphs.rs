@@ -44,9 +44,11 @@ fn small(path: &PathBuf) -> Small {
 
 /// A rewrite that takes every projection: small graphs have no transformer around theirs.
 pub fn rewritten(model: &ModelProto, recipe: &[Rule]) -> Rewritten {
-    let filters = vec![Filter::new(true, "").unwrap()];
-    let subln = Some(Placement::None);
-    let options = Options { filters, allow_unmatched: true, subln, ..Options::default() };
+    let options = Options::default().with(|o| {
+        o.filters = vec![Filter::new(true, "").unwrap()];
+        o.allow_unmatched = true;
+        o.subln = Some(Placement::None);
+    });
     rewrite(model.clone(), recipe, &options, &mut |_, _| {}).unwrap()
 }
 

@@ -20,6 +20,7 @@ fn model_of(graph: &bitonnx::proto::GraphProto) -> bitonnx::proto::ModelProto {
     bitonnx::proto::ModelProto { graph: Some(graph.clone()), ..Default::default() }
 }
 
+#[cfg(feature = "cli")]
 mod cli;
 mod constants;
 mod files;

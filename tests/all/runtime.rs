@@ -4,7 +4,7 @@ use crate::graphs;
 use bitonnx::{
     npz::{self, Array},
     proto::{self, ModelProto, TensorProto, tensor_proto::DataType},
-    rewrite::{self, LowRank, LowRankInit, Placement, Rank, Trainable, rewrite},
+    rewrite::{self, Placement, rewrite},
     rules::recipe,
     runtime::{Options, Session},
     text::parse_model,
@@ -309,13 +309,15 @@ fn a_qat_file_blends_from_its_source_to_its_inference_model() {
     for name in ["plain", "half"] {
         let path = format!("{}/tests/variants/{name}.onnxtxt", env!("CARGO_MANIFEST_DIR"));
         let source = graphs::model(&std::fs::read_to_string(path).unwrap());
-        let lrc = Some(LowRank { rank: Rank::Fixed(2), init: LowRankInit::Svd });
-        let options = rewrite::Options { subln: Some(Placement::None), lrc, ..Default::default() };
+        let options = rewrite::Options::default().with(|o| {
+            o.subln = Some(Placement::None);
+            o.lrc_rank = Some(2);
+        });
         let made = |options: &rewrite::Options| {
             rewrite(source.clone(), &recipe(), options, &mut |_, _| {}).unwrap().model
         };
         let inference = made(&options);
-        let qat = made(&rewrite::Options { qat: Some(Trainable::default()), ..options });
+        let qat = made(&options.with(|o| o.qat = true));
         let x = Numbers(10).floats(3 * 8);
         let (x, tolerance) = match name {
             "half" => {

@@ -6,10 +6,7 @@ use bitonnx::{
     ErrorKind,
     proto::{self, ModelProto},
     report::{Action, Report},
-    rewrite::{
-        Filter, Granularity, LowRank, LowRankInit, Manifest, Options, Placement, Preset, Rank,
-        Trainable, rewrite,
-    },
+    rewrite::{Filter, Granularity, LowRankInit, Manifest, Options, Placement, Trainable, rewrite},
     rules::recipe,
     text,
 };
@@ -32,19 +29,19 @@ fn fixture(name: &str) -> ModelProto {
 }
 
 fn none() -> Options {
-    Options { subln: Some(Placement::None), ..Options::default() }
+    placed(Placement::None)
 }
 
 fn placed(placement: Placement) -> Options {
-    Options { subln: Some(placement), ..Options::default() }
+    Options::default().with(|o| o.subln = Some(placement))
 }
 
 fn corrected(rank: usize, init: LowRankInit) -> Options {
-    Options { lrc: Some(LowRank { rank: Rank::Fixed(rank), init }), ..none() }
+    none().with(|o| (o.lrc_rank, o.lrc_init) = (Some(rank), Some(init)))
 }
 
 fn trained(options: Options) -> Options {
-    Options { qat: Some(Trainable::default()), ..options }
+    options.with(|o| o.qat = true)
 }
 
 struct Made {
@@ -184,15 +181,14 @@ fn corrections() {
     let source = small("plain");
     let svd = corrected(2, LowRankInit::Svd);
     assert_snapshot!("lrc@svd", told(&source, &made(&source, &svd)));
-    let zeros = Options { subln: Some(Placement::Output), ..corrected(1, LowRankInit::Zeros) };
+    let zeros = corrected(1, LowRankInit::Zeros).with(|o| o.subln = Some(Placement::Output));
     assert_snapshot!("lrc@zeros", told(&source, &made(&source, &zeros)));
 }
 
 #[test]
 fn a_ratio_is_of_the_lesser_side() {
     let source = small("block");
-    let rank = Rank::Ratio(0.3);
-    let options = Options { lrc: Some(LowRank { rank, init: LowRankInit::Svd }), ..none() };
+    let options = none().with(|o| o.lrc_ratio = Some(0.3));
     let report = made(&source, &options).report;
     assert!(report.projections.iter().all(|p| p.lrc_rank == Some(2)), "floor(0.3 · 8)");
 }
@@ -216,11 +212,11 @@ fn qat_on_small_graphs() {
         ("plain", trained(none())),
         (
             "half",
-            trained(Options { subln: Some(Placement::Output), ..corrected(1, LowRankInit::Zeros) }),
+            trained(corrected(1, LowRankInit::Zeros).with(|o| o.subln = Some(Placement::Output))),
         ),
         (
             "new_norm",
-            trained(Options { granularity: Granularity::Channel, ..placed(Placement::All) }),
+            trained(placed(Placement::All).with(|o| o.granularity = Granularity::Channel)),
         ),
     ];
     for (name, options) in cases {
@@ -234,14 +230,14 @@ fn qat_on_small_graphs() {
 #[test]
 fn variants_of_a_real_export() {
     let source = fixture("bert-ts14");
-    let inference = Options { subln: Some(Placement::Output), ..corrected(4, LowRankInit::Svd) };
+    let inference = corrected(4, LowRankInit::Svd).with(|o| o.subln = Some(Placement::Output));
     assert_snapshot!("subln@bert-ts14", told(&source, &made(&source, &inference)));
     assert_snapshot!("qat@bert-ts14", told(&source, &made(&source, &trained(inference))));
 }
 
 /// Takes every projection, whatever its role.
-fn every() -> Vec<Filter> {
-    vec![Filter::new(true, ".").unwrap()]
+fn every(options: Options) -> Options {
+    options.with(|o| o.filters = vec![Filter::new(true, ".").unwrap()])
 }
 
 /// The initializers of a model by name, with their data.
@@ -255,7 +251,7 @@ fn stored(model: &ModelProto) -> BTreeMap<String, Vec<u8>> {
 /// The same weights: what is written directly, and what comes back from a QAT file.
 #[test]
 fn a_qat_file_gives_the_inference_model() {
-    let channel = Options { granularity: Granularity::Channel, ..placed(Placement::All) };
+    let channel = placed(Placement::All).with(|o| o.granularity = Granularity::Channel);
     let cases = [
         ("block", none()),
         ("block", placed(Placement::All)),
@@ -265,8 +261,8 @@ fn a_qat_file_gives_the_inference_model() {
         ("half", placed(Placement::Output)),
         ("half", corrected(2, LowRankInit::Svd)),
         ("new_norm", channel),
-        ("branches", Options { filters: every(), ..corrected(2, LowRankInit::Svd) }),
-        ("shared", Options { filters: every(), ..placed(Placement::All) }),
+        ("branches", every(corrected(2, LowRankInit::Svd))),
+        ("shared", every(placed(Placement::All))),
     ];
     for (name, options) in cases {
         let source = small(name);
@@ -306,7 +302,7 @@ fn norms_of_one_input_are_one_again_where_their_gains_are_equal() {
     let text = fs::read_to_string(format!("{ROOT}/tests/variants/shared.onnxtxt")).unwrap();
     let newer = text.replace(": 18", ": 23");
     let half = text.replace("float[", "float16[");
-    let options = trained(Options { filters: every(), ..placed(Placement::All) });
+    let options = trained(every(placed(Placement::All)));
     for source in [text, newer, half] {
         let Made { model, manifest, .. } = made(&graphs::model(&source), &options);
         let entries = manifest.unwrap().initializers.into_iter();
@@ -351,13 +347,12 @@ fn a_qat_file_comes_back_whatever_its_values_are_called() {
         let graph = made(qat, &Options::default()).model.graph.unwrap();
         graph.node.iter().map(|node| node.operator().to_string()).collect()
     };
-    let every = |options| trained(Options { filters: every(), ..options });
     for (name, options) in [
         ("shared", every(placed(Placement::All))),
         ("half", every(corrected(2, LowRankInit::Svd))),
         ("new_norm", every(placed(Placement::All))),
     ] {
-        let qat = made(&small(name), &options).model;
+        let qat = made(&small(name), &trained(options)).model;
         assert_eq!(operators(&anonymous(qat.clone())), operators(&qat), "{name}");
     }
 }
@@ -398,7 +393,7 @@ fn what_projections_share_is_made_before_all_of_them() {
           turned = Transpose (keys) scores = MatMul (queries, turned)
           p = Softmax <axis = -1> (scores) y = MatMul (p, x)
         }"#;
-    let options = Options { filters: every(), ..placed(Placement::All) };
+    let options = every(placed(Placement::All));
     let report = made(&text::parse_model(text).unwrap(), &options).report;
     assert!(report.projections.iter().all(|p| p.subln.as_deref() == Some("inserted")));
 }
@@ -406,7 +401,7 @@ fn what_projections_share_is_made_before_all_of_them() {
 /// A merged decoder has each projection in both branches of an `If`.
 #[test]
 fn branches_that_share_a_weight_share_what_is_trained() {
-    let options = Options { subln: Some(Placement::All), ..corrected(1, LowRankInit::Zeros) };
+    let options = corrected(1, LowRankInit::Zeros).with(|o| o.subln = Some(Placement::All));
     let made = made(&fixture("t5-decoder-merged-optimum"), &trained(options));
     let converted: Vec<_> = made.report.converted().collect();
     let weights: BTreeSet<&str> = converted.iter().map(|p| p.weight.as_str()).collect();
@@ -427,7 +422,7 @@ fn a_weight_that_is_computed_is_trained_as_computed() {
         g (float[s, 2] x) => (float[s, 2] y)
         <float[2, 2] w = {1, 2, 3, 4}, float[2, 2] mask = {1, 0, 1, 1}>
         { m = Mul (w, mask) [proj] y = MatMul (x, m) }";
-    let options = trained(Options { filters: every(), ..none() });
+    let options = trained(every(none()));
     let made = made(&text::parse_model(text).unwrap(), &options);
     let weight = made.manifest.unwrap().initializers.into_iter().find(|i| i.role == "weight");
     let floats = [1f32, 0.0, 3.0, 4.0];
@@ -442,7 +437,7 @@ fn old_files_stop_listing_what_they_store_as_inputs() {
         <float[2, 2] w = {1, 2, 3, 4}>
         { [proj] y = MatMul (x, w) }";
     let source = text::parse_model(text).unwrap();
-    let all = Options { filters: every(), ..none() };
+    let all = every(none());
     for (options, inputs) in [(all.clone(), vec!["x"]), (trained(all), vec!["x", "lambda"])] {
         let model = made(&source, &options).model;
         assert!(model.ir_version() >= 4);
@@ -463,7 +458,7 @@ fn rotary_tables_are_no_parameters() {
           c = Gather (cos, p) n = Gather (sin, p) e = Gather (padded, p)
           y = Mul (x, c) z = Mul (x, n) h = Add (x, e) [proj] t = MatMul (h, w)
         }";
-    let options = trained(Options { filters: every(), ..none() });
+    let options = trained(every(none()));
     let made = made(&text::parse_model(text).unwrap(), &options);
     let trained = made.manifest.unwrap().initializers.into_iter().filter(|i| i.trainable);
     assert_eq!(trained.map(|i| i.name).collect::<Vec<_>>(), ["w", "padded"]);
@@ -477,7 +472,7 @@ fn a_qat_file_keeps_the_options_that_it_was_made_with() {
         assert!(error.what().contains("can't be given for a QAT file"), "{error}");
     }
     let filters = vec![Filter::new(false, "^fc1$").unwrap()];
-    let options = Options { filters, ..Options::default() };
+    let options = Options::default().with(|o| o.filters = filters);
     let report = made(&qat, &options).report;
     assert_eq!(report.options["filters"][0]["exclude"], "^fc1$");
     assert_eq!(report.options["subln"], "output");
@@ -510,7 +505,7 @@ fn with_weight(number: impl Fn(usize) -> f32) -> ModelProto {
 fn what_a_folded_blend_leaves_of_zeros_is_zero() {
     let residue = |i: usize| [0.5, -0.5, 8e-13, -3e-13][i % 4];
     let clean = |i: usize| [0.5, -0.5, 0.0, 0.0][i % 4];
-    let all = Options { filters: every(), ..none() };
+    let all = every(none());
     let made = [made(&with_weight(residue), &all), made(&with_weight(clean), &all)];
     assert_eq!(made[0].report.converted().count(), 1);
     assert_eq!(stored(&made[0].model), stored(&made[1].model));
@@ -519,7 +514,7 @@ fn what_a_folded_blend_leaves_of_zeros_is_zero() {
 #[test]
 fn a_float_weight_behind_quantised_activations_is_kept() {
     let source = with_weight(|i| 0.1 + i as f32);
-    let report = made(&source, &Options { filters: every(), ..none() }).report;
+    let report = made(&source, &every(none())).report;
     let reasons: Vec<&str> = report.kept().map(|p| p.reason.as_str()).collect();
     assert!(matches!(reasons[..], [why] if why.contains("is not ternary")), "{reasons:?}");
 }
@@ -534,7 +529,7 @@ fn a_qat_file_stays_as_it_is_when_asked_for_one() {
 #[test]
 fn a_qat_file_keeps_what_it_left_float() {
     let filters = vec![Filter::new(false, "^fc1$").unwrap()];
-    let qat = made(&small("plain"), &trained(Options { filters, ..none() })).model;
+    let qat = made(&small("plain"), &trained(none().with(|o| o.filters = filters))).model;
     let report = made(&qat, &Options::default()).report;
     let converted: Vec<&str> = report.converted().map(|p| p.node.as_str()).collect();
     assert_eq!(converted, ["qkv", "o", "fc2"]);
@@ -544,20 +539,22 @@ fn a_qat_file_keeps_what_it_left_float() {
 #[test]
 fn presets_and_filters_say_what_is_trained() {
     let source = small("block");
-    let names = |preset: Preset, filters: &[(bool, &str)]| -> Vec<String> {
+    let names = |preset: Trainable, filters: &[(bool, &str)]| -> Vec<String> {
         let filters = filters.iter().map(|(take, p)| Filter::new(*take, p).unwrap()).collect();
-        let qat = Some(Trainable { preset, filters });
-        let lrc = corrected(1, LowRankInit::Svd).lrc;
-        let options = Options { qat, lrc, subln: Some(Placement::Output), ..none() };
+        let options = trained(corrected(1, LowRankInit::Svd)).with(|o| {
+            o.subln = Some(Placement::Output);
+            o.trainable = Some(preset);
+            o.trainable_filters = filters;
+        });
         let manifest = made(&source, &options).manifest.unwrap();
         manifest.initializers.into_iter().filter(|i| i.trainable).map(|i| i.name).collect()
     };
-    assert_eq!(names(Preset::SublnOnly, &[]), ["wo_subln_gain", "wd_subln_gain"]);
+    assert_eq!(names(Trainable::SublnOnly, &[]), ["wo_subln_gain", "wd_subln_gain"]);
     assert_eq!(
-        names(Preset::LrcOnly, &[(false, "^w[gu]"), (false, "wq|wk|wv"), (true, "^bo$")]),
+        names(Trainable::LrcOnly, &[(false, "^w[gu]"), (false, "wq|wk|wv"), (true, "^bo$")]),
         ["bo", "wo_lrc_u", "wo_lrc_v", "wd_lrc_u", "wd_lrc_v"]
     );
-    let all = names(Preset::All, &[]);
+    let all = names(Trainable::All, &[]);
     assert!(["wq", "bo", "norm_1", "norm_2", "wd"].iter().all(|w| all.iter().any(|n| n == w)));
     assert!(!all.iter().any(|n| n == "eps" || n == "two"));
 }

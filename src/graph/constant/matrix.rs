@@ -11,6 +11,7 @@ use ndarray::Array2;
 
 /// A float matrix, sharing the file's bytes where the file stores it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Matrix {
     /// The elements as stored: row-major, little-endian.
     pub bytes: Bytes,
