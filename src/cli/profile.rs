@@ -2,13 +2,12 @@
 
 use super::{
     console::Console,
-    run::ms,
     table::{Align, Table},
 };
 use anstyle::Style;
 use bitonnx::runtime;
 use serde::Serialize;
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, time::Duration};
 
 /// One step of the run, in the order in which they ran.
 #[derive(Debug, Serialize)]
@@ -68,4 +67,9 @@ pub fn print(steps: &[Step], console: &mut Console) -> io::Result<()> {
     }
     writeln!(console.out())?;
     table.write(console.out(), width)
+}
+
+/// Milliseconds to the microsecond.
+pub fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }

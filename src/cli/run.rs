@@ -5,7 +5,7 @@ use super::{
     args::Run,
     console::Console,
     files::same_file,
-    profile::{self, Step},
+    profile::{self, Step, ms},
     random,
     rewrite::check_target,
     table::{Align, Table, size},
@@ -197,11 +197,6 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     let began = Instant::now();
     let result = work()?;
     Ok((result, began.elapsed()))
-}
-
-/// Milliseconds to the microsecond.
-pub fn ms(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn value(name: &str, array: &Array) -> Value {

@@ -1,7 +1,8 @@
-//! Every graph of a model, and every node, by its id.
+//! Every graph of a model, and what there is about each node of one.
 
 use super::{
     constant::{Constants, Known},
+    id::{GraphId, NodeId},
     view::View,
 };
 use crate::proto::{GraphProto, ModelProto, NodeProto};
@@ -9,39 +10,6 @@ use std::{
     ops::{Index, IndexMut},
     sync::{Arc, LazyLock},
 };
-
-/// A graph of a model: the main one, one nested in a node, or the body of a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GraphId(usize);
-
-/// A node of a graph. The ids of one graph are in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId {
-    graph: GraphId,
-    index: usize,
-}
-
-impl GraphId {
-    /// The main graph.
-    pub const MAIN: GraphId = GraphId(0);
-
-    /// The node of this graph that stands at an index.
-    pub fn node(self, index: usize) -> NodeId {
-        NodeId { graph: self, index }
-    }
-}
-
-impl NodeId {
-    /// The graph that it is a node of.
-    pub fn graph(self) -> GraphId {
-        self.graph
-    }
-
-    /// Where it stands in its graph.
-    pub fn index(self) -> usize {
-        self.index
-    }
-}
 
 /// Every graph of a model, each before those nested in it: the main one's, then those of functions.
 pub struct Graphs<'m> {
@@ -84,7 +52,7 @@ impl<'m> Graphs<'m> {
 
     /// A node.
     pub fn node(&self, id: NodeId) -> &'m NodeProto {
-        self.view(id.graph).node(id)
+        self.view(id.graph()).node(id)
     }
 
     /// The constants that the nodes of a graph can read.
@@ -154,12 +122,12 @@ impl<T> ByNode<T> {
 
     /// What there is about a node, if the graph has it.
     pub fn get(&self, id: NodeId) -> Option<&T> {
-        self.of.get(id.index).filter(|_| id.graph == self.graph)
+        self.of.get(id.index()).filter(|_| id.graph() == self.graph)
     }
 
     /// The same, to be changed.
     pub fn get_mut(&mut self, id: NodeId) -> Option<&mut T> {
-        self.of.get_mut(id.index).filter(|_| id.graph == self.graph)
+        self.of.get_mut(id.index()).filter(|_| id.graph() == self.graph)
     }
 }
 
@@ -171,7 +139,7 @@ impl<T> Default for ByNode<T> {
 
 impl<T> IndexMut<NodeId> for ByNode<T> {
     fn index_mut(&mut self, id: NodeId) -> &mut T {
-        &mut self.of[id.index]
+        &mut self.of[id.index()]
     }
 }
 
@@ -179,6 +147,6 @@ impl<T> Index<NodeId> for ByNode<T> {
     type Output = T;
 
     fn index(&self, id: NodeId) -> &T {
-        &self.of[id.index]
+        &self.of[id.index()]
     }
 }

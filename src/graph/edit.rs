@@ -1,7 +1,8 @@
 //! The one way to change a graph: nodes out, nodes in, values read by another name, orphans swept.
 
 use super::{
-    arena::{GraphId, Graphs, NodeId, lists_initializers, visit_mut},
+    arena::{Graphs, lists_initializers, visit_mut},
+    id::{GraphId, NodeId},
     view::{View, captured},
 };
 use crate::proto::{ModelProto, NodeProto, TensorProto, graphs_within};

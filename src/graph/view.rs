@@ -1,6 +1,6 @@
 //! A read-only look at one graph: who makes a value, who reads it, what is stored.
 
-use super::arena::{GraphId, NodeId};
+use super::id::{GraphId, NodeId};
 use crate::proto::{
     FunctionProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto,
     type_proto,

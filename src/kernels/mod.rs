@@ -22,13 +22,15 @@ mod activations;
 mod avx2;
 mod element;
 mod product;
+mod quantize;
 mod scalar;
 mod tier;
 mod weights;
 
-pub use activations::{Activations, Norm, RowBlock};
+pub use activations::{Activations, RowBlock};
 pub use element::Element;
 pub use product::{Product, Task};
+pub use quantize::Norm;
 pub use weights::Weights;
 
 use activations::{Line, Rows};
@@ -36,11 +38,11 @@ use std::{fmt, sync::LazyLock};
 use tier::{Job, Tier, tiers};
 use weights::Tile;
 
-// A module and its tier in each line, the best first. The last is there on any CPU.
+// The best first. The last is there on any CPU.
 tiers! {
     #[cfg(target_arch = "x86_64")]
-    avx2::Avx2,
-    scalar::Scalar,
+    "avx2": avx2::Avx2,
+    "scalar": tier::Scalar,
 }
 
 /// The environment variable that names the kernel to use, for tests of the lower tiers.
@@ -101,6 +103,7 @@ impl fmt::Debug for Kernel {
 
 /// Why a product can't be computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// No kernel of that name runs on this CPU.
     Unavailable(String),

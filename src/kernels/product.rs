@@ -2,12 +2,9 @@
 
 use super::{
     Activations, BLOCK, Element, Error, Job, Kernel, Tier, Weights, check_length, scalar,
-    weights::TILE_K,
+    tier::Part,
 };
 use std::ops::Range;
-
-/// Bytes of activations that one pass over the weights works on: they stay in a first-level cache, or nearly.
-const PASS_BYTES: usize = 32 * 1024;
 
 /// `y[m, n] = float(Σₖ q[m, k]·t[n, k]) · (scale[n] · step[m])`, plus a bias; shapes are checked once.
 ///
@@ -89,30 +86,6 @@ impl<'a, T: Element> Product<'a, T> {
             scale => {
                 let scale = &scale[block * BLOCK..];
                 std::array::from_fn(|n| scale.get(n).copied().unwrap_or_default())
-            }
-        }
-    }
-}
-
-/// Some blocks of rows times some blocks of columns, which are outputs.
-pub(super) struct Part<'a> {
-    pub x: &'a Activations,
-    pub weights: &'a Weights,
-    pub rows: Range<usize>,
-    pub columns: Range<usize>,
-}
-
-impl Part<'_> {
-    /// Calls `f` with each block of rows and block of columns, in an order that keeps activations in cache.
-    #[inline(always)]
-    pub fn for_each_block(&self, mut f: impl FnMut(usize, usize)) {
-        let block_bytes = self.x.height() * self.x.k().next_multiple_of(TILE_K);
-        let blocks = (PASS_BYTES / block_bytes).max(1);
-        for first in self.rows.clone().step_by(blocks) {
-            for column in self.columns.clone() {
-                for row in first..self.rows.end.min(first + blocks) {
-                    f(row, column);
-                }
             }
         }
     }

@@ -1,20 +1,6 @@
 //! The definition, in plain Rust: what any CPU runs, and what each tier is compiled from.
 
-use super::{BLOCK, Job, LANES, Line, Rows, Tier, Tile, weights::TILE_K};
-
-/// Any CPU.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Scalar;
-
-impl Tier for Scalar {
-    fn detect() -> Option<Scalar> {
-        Some(Scalar)
-    }
-
-    fn run<J: Job>(self, job: J) -> J::Output {
-        job.on(self)
-    }
-}
+use super::{BLOCK, LANES, Line, Rows, Tile, weights::TILE_K};
 
 /// Adds each `x²` to the sum of its lane, that of `x[i]` to lane `i % 16`.
 #[inline(always)]

@@ -1,6 +1,10 @@
 //! Tiers: instruction sets that the definition is compiled for, and what each does in a better way.
 
-use super::{BLOCK, Line, Rows, Tile, product::Part, scalar};
+use super::{Activations, BLOCK, Line, Rows, Tile, Weights, scalar, weights::TILE_K};
+use std::ops::Range;
+
+/// Bytes of activations that one pass over the weights works on: they stay in a first-level cache, or nearly.
+const PASS_BYTES: usize = 32 * 1024;
 
 /// An instruction set. What it leaves out is the definition, compiled for it.
 pub(super) trait Tier: Copy + Eq {
@@ -46,9 +50,47 @@ pub(super) trait Job {
     fn on<T: Tier>(self, tier: T) -> Self::Output;
 }
 
-/// Makes `AnyTier`, one of the tiers in a list. A kernel is called after its tier's module.
+/// Some blocks of rows times some blocks of columns, which are outputs.
+pub(super) struct Part<'a> {
+    pub x: &'a Activations,
+    pub weights: &'a Weights,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+}
+
+impl Part<'_> {
+    /// Calls `f` with each block of rows and block of columns, in an order that keeps activations in cache.
+    #[inline(always)]
+    pub fn for_each_block(&self, mut f: impl FnMut(usize, usize)) {
+        let block_bytes = self.x.height() * self.x.k().next_multiple_of(TILE_K);
+        let blocks = (PASS_BYTES / block_bytes).max(1);
+        for first in self.rows.clone().step_by(blocks) {
+            for column in self.columns.clone() {
+                for row in first..self.rows.end.min(first + blocks) {
+                    f(row, column);
+                }
+            }
+        }
+    }
+}
+
+/// The definition and nothing else, for any CPU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scalar;
+
+impl Tier for Scalar {
+    fn detect() -> Option<Scalar> {
+        Some(Scalar)
+    }
+
+    fn run<J: Job>(self, job: J) -> J::Output {
+        job.on(self)
+    }
+}
+
+/// Makes `AnyTier`, one of the tiers in a list, each behind its kernel's name.
 macro_rules! tiers {
-    ($($(#[$on:meta])? $module:ident::$tier:ident,)+) => {
+    ($($(#[$on:meta])? $name:literal: $module:ident::$tier:ident,)+) => {
         #[derive(Clone, Copy, PartialEq, Eq)]
         enum AnyTier { $($(#[$on])? $tier($module::$tier),)+ }
 
@@ -57,7 +99,7 @@ macro_rules! tiers {
             fn detected() -> Vec<Kernel> {
                 let tiers = [$($(#[$on])? {
                     let tier = $module::$tier::detect().map(AnyTier::$tier);
-                    tier.map(|tier| Kernel { name: stringify!($module), tier })
+                    tier.map(|tier| Kernel { name: $name, tier })
                 },)+];
                 tiers.into_iter().flatten().collect()
             }

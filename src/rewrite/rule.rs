@@ -14,6 +14,7 @@ use crate::{
 };
 /// What a rule promises, and so what its test must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Effect {
     /// Equal outputs, apart from float rounding: what it finds was trained ternary. So it gets no
     /// correction, a SubLN only on request, and stays as it is in a QAT file.
@@ -325,6 +326,24 @@ impl<'m> Match<'_, 'm> {
             self.unbound(&format!("@{attribute}"))
         }
         self.bound.attributes.contains_key(attribute)
+    }
+
+    /// The weight that a name of the pattern stands for.
+    ///
+    /// `layout` is how the node reads it: `MatMul` takes `InOut`, `Gemm` with `transB` `OutIn`.
+    pub fn weight(&self, name: &str, layout: Layout) -> Result<Weight, Reject> {
+        self.read_weight(self.value(name), layout)
+    }
+
+    /// The weight of a product that is not the pattern's root.
+    pub fn weight_of(&self, product: NodeId, layout: Layout) -> Result<Weight, Reject> {
+        let value = self.view.node(product).input.get(1).map_or("", String::as_str);
+        self.read_weight(value, layout)
+    }
+
+    fn read_weight(&self, value: &str, layout: Layout) -> Result<Weight, Reject> {
+        Weight::read(self.constants, value, layout)
+            .map_err(|why| Reject::Refuse(format!("its weight `{value}` {why}")))
     }
 
     /// What to call the node at the root.

@@ -1,8 +1,7 @@
 //! A projection's weight, as its node reads it.
 
-use super::rule::{Match, Reject};
 use crate::{
-    graph::{Constants, NodeId},
+    graph::{Constants, NotConstant},
     proto::{TensorProto, element_count, tensor_bytes, tensor_proto::DataType},
     quant::{self, Layout, Storage},
 };
@@ -11,6 +10,7 @@ use std::borrow::Cow;
 
 /// A constant matrix with `n` rows (outputs) of `k` columns (inputs).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Weight {
     /// The initializer that holds it, or the constant expression's value where it is one of a stack or none.
     pub name: String,
@@ -37,6 +37,43 @@ pub struct Weight {
 }
 
 impl Weight {
+    /// The weight that a value is; `layout` is how the node that multiplies by it reads it. An error, as what
+    /// can be said of the value, where it is none.
+    pub(super) fn read(
+        constants: &Constants,
+        value: &str,
+        layout: Layout,
+    ) -> Result<Weight, String> {
+        let unreadable = |why: NotConstant| format!("can't be read: {why}");
+        let matrix = constants.matrix(value).map_err(unreadable)?;
+        let layout = if matrix.transposed { layout.flipped() } else { layout };
+        let [rows, columns] = matrix.stored;
+        let (n, k) = match layout {
+            Layout::OutIn => (rows, columns),
+            Layout::InOut => (columns, rows),
+        };
+        if n == 0 || k == 0 {
+            return Err("is empty".into());
+        }
+        let leaves = constants.expression(value).map_err(unreadable)?.initializers;
+        let largest = leaves.iter().max_by_key(|leaf| tensor_bytes(leaf));
+        let stacked = |leaf: &TensorProto| element_count(leaf).is_some_and(|count| count > n * k);
+        let whole = largest.filter(|leaf| !stacked(leaf));
+        Ok(Weight {
+            name: whole.map_or(value, |leaf| leaf.name()).to_owned(),
+            value: value.to_owned(),
+            dtype: largest.map_or(String::new(), |leaf| dtype(leaf)),
+            stored_bytes: leaves.iter().map(|leaf| share_of(leaf, n * k)).sum(),
+            leaves: leaves.iter().map(|leaf| leaf.name().to_owned()).collect(),
+            stored_as_is: matrix.initializer,
+            n,
+            k,
+            layout,
+            storage: storage(matrix.dtype).ok_or("has elements that are no floats")?,
+            data: matrix.bytes,
+        })
+    }
+
     /// The type of the data.
     pub fn data_type(&self) -> DataType {
         match self.storage {
@@ -68,56 +105,6 @@ impl Weight {
     /// The matrix for the quantiser.
     pub fn matrix(&self) -> Result<quant::Matrix<'_>, quant::Error> {
         quant::Matrix::new(&self.data, self.storage, self.layout, self.n, self.k)
-    }
-}
-
-impl Match<'_, '_> {
-    /// The weight that a name of the pattern stands for.
-    ///
-    /// `layout` is how the node reads it: `MatMul` takes `InOut`, `Gemm` with `transB` `OutIn`.
-    pub fn weight(&self, name: &str, layout: Layout) -> Result<Weight, Reject> {
-        self.read_weight(self.value(name), layout)
-    }
-
-    /// The weight of a product that is not the pattern's root.
-    pub fn weight_of(&self, product: NodeId, layout: Layout) -> Result<Weight, Reject> {
-        let value = self.view.node(product).input.get(1).map_or("", String::as_str);
-        self.read_weight(value, layout)
-    }
-
-    fn read_weight(&self, value: &str, layout: Layout) -> Result<Weight, Reject> {
-        let refuse = |why: String| Reject::Refuse(format!("its weight `{value}` {why}"));
-        let matrix =
-            self.constants.matrix(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
-        let layout = if matrix.transposed { layout.flipped() } else { layout };
-        let [rows, columns] = matrix.stored;
-        let (n, k) = match layout {
-            Layout::OutIn => (rows, columns),
-            Layout::InOut => (columns, rows),
-        };
-        if n == 0 || k == 0 {
-            return Err(refuse("is empty".into()));
-        }
-        let made_of =
-            self.constants.expression(value).map_err(|e| refuse(format!("can't be read: {e}")))?;
-        let leaves = made_of.initializers;
-        let largest = leaves.iter().max_by_key(|leaf| tensor_bytes(leaf));
-        let stacked = |leaf: &TensorProto| element_count(leaf).is_some_and(|count| count > n * k);
-        let whole = largest.filter(|leaf| !stacked(leaf));
-        Ok(Weight {
-            name: whole.map_or(value, |leaf| leaf.name()).to_owned(),
-            value: value.to_owned(),
-            dtype: largest.map_or(String::new(), |leaf| dtype(leaf)),
-            stored_bytes: leaves.iter().map(|leaf| share_of(leaf, n * k)).sum(),
-            leaves: leaves.iter().map(|leaf| leaf.name().to_owned()).collect(),
-            stored_as_is: matrix.initializer,
-            n,
-            k,
-            layout,
-            storage: storage(matrix.dtype)
-                .ok_or_else(|| refuse("has elements that are no floats".into()))?,
-            data: matrix.bytes,
-        })
     }
 }
 

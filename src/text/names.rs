@@ -64,6 +64,12 @@ pub(super) fn element_type_name(data_type: i32) -> &'static str {
     known.map_or("undefined", |(name, _)| name)
 }
 
+/// `float[2, 3]`: the type of a stored tensor.
+pub(super) fn stored_type(data_type: i32, dims: &[i64]) -> String {
+    let element = element_type_name(data_type);
+    if dims.is_empty() { element.to_owned() } else { format!("{element}{dims:?}") }
+}
+
 /// The attribute type of this name.
 pub(super) fn attribute_type(name: &str) -> Option<AttributeType> {
     ATTRIBUTE_TYPES.iter().find_map(|&(one, single, many, list)| match name {

@@ -3,7 +3,9 @@
 use super::{
     data::{self, Data, list},
     literal::float_literal,
-    names::{attribute_type_name, distinct_name, element_type_name, is_bare, name, quoted},
+    names::{
+        attribute_type_name, distinct_name, element_type_name, is_bare, name, quoted, stored_type,
+    },
     table::{Row, Widths},
 };
 use crate::proto::{
@@ -453,17 +455,6 @@ pub(super) fn sparse_text(sparse: &SparseTensorProto) -> String {
     let count = values.dims.first().copied().unwrap_or_default();
     let digest = Data::of(values).digest();
     format!("# sparse_tensor({declared}) {}: {count} values {digest}", name(values.name()))
-}
-
-/// `float[2, 3]`: the type of a stored tensor.
-pub(super) fn stored_type(data_type: i32, dims: &[i64]) -> String {
-    let mut text = element_type_name(data_type).to_owned();
-    if !dims.is_empty() {
-        list(&mut text, String::push_str, ["[", "]"], dims, |out, size| {
-            out.push_str(&size.to_string());
-        });
-    }
-    text
 }
 
 fn type_text(declared: &TypeProto) -> String {

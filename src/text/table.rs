@@ -1,6 +1,9 @@
 //! Stored tensors as rows with aligned columns.
 
-use super::{data::Data, names::name, print::stored_type};
+use super::{
+    data::Data,
+    names::{name, stored_type},
+};
 use crate::proto::TensorProto;
 
 /// A tensor in the short style: `float[256, 64] w1  64 KiB  #5f1c9a02`.

@@ -17,7 +17,7 @@ mod reduce;
 
 pub use matrix::Matrix;
 
-use super::{arena::NodeId, view::View};
+use super::{id::NodeId, view::View};
 use crate::array::Array;
 use crate::proto::{ModelProto, NodeProto, TensorProto, element_count};
 use call::{Call, Limit};
@@ -87,6 +87,7 @@ enum Origin<'m> {
 
 /// What a constant expression is made of.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Expression<'m> {
     /// The initializers, each once, in the order in which they are needed.
     pub initializers: Vec<&'m TensorProto>,
