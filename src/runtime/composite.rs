@@ -1,15 +1,13 @@
 //! Operators that tract lacks, said in those that it has.
 //!
-//! A [`Recipe`] writes the ONNX nodes that compute the same, each run by tract's own operator. It is
-//! asked once the shapes of the node's inputs are known, in numbers or where a plan leaves sizes open in
-//! symbols, so it needs no arithmetic on shapes in the graph and may depend on ranks.
+//! A [`Recipe`] writes the ONNX nodes that compute the same, each run by tract's own operator. It knows the
+//! shapes of the node's inputs, in numbers or where a plan leaves sizes open in symbols, so it needs no
+//! arithmetic on shapes in the graph and may depend on ranks.
 
 use super::{
-    failure::reason,
     honoured::TRACT,
     lower::{ByValue, Lowered, Stored},
     tensor,
-    walk::{Feed, walk},
 };
 use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attribute_proto};
 use std::sync::Arc;
@@ -33,6 +31,11 @@ pub(super) struct Given {
 }
 
 impl Given {
+    pub fn new(name: String, fact: &TypedFact) -> Given {
+        let (shape, value) = (fact.shape.to_tvec(), fact.konst.clone());
+        Given { name, datum_type: fact.datum_type, shape, value }
+    }
+
     /// Its value as integers, where that is known in numbers.
     pub fn ints(&self) -> Option<Vec<i64>> {
         let ints = self.value.as_ref()?.cast_to::<i64>().ok()?;
@@ -48,6 +51,25 @@ impl Given {
         let dims = self.value.as_ref()?.cast_to::<TDim>().ok()?;
         Some(dims.to_plain_array_view::<TDim>().ok()?.iter().cloned().collect())
     }
+}
+
+/// The nodes that compute a node with these inputs.
+pub(super) fn write(
+    node: &NodeProto,
+    opset: i64,
+    recipe: Recipe,
+    inputs: Vec<Option<Given>>,
+) -> TractResult<Lowered> {
+    let (graph, stored) = (GraphProto::default(), HashMap::new());
+    let mut body = Body { node, opset, inputs, graph, stored };
+    let outputs = recipe(&mut body)?;
+    let Body { mut graph, stored, .. } = body;
+    let wanted = node.output.iter().zip(outputs).filter(|(wanted, _)| !wanted.is_empty());
+    let made = wanted.map(|(_, made)| made).filter(|made| !made.is_empty());
+    let output = |name| ValueInfoProto { name: Some(name), ..ValueInfoProto::default() };
+    graph.output = made.map(output).collect();
+    ensure!(graph.output.len() == node.outputs().count(), "one of its outputs is not supported");
+    Ok(Lowered { opset: OPSET, graph, stored, by_value: ByValue::default() })
 }
 
 /// The nodes that a recipe has written so far.
@@ -123,8 +145,8 @@ impl<'a> Body<'a> {
         attributes: &[(&str, Attribute)],
         outputs: usize,
     ) -> Vec<String> {
-        let first = self.graph.node.len();
-        let made: Vec<String> = (0..outputs).map(|i| format!("{op_type}_{first}_{i}")).collect();
+        let first = self.fresh();
+        let made: Vec<String> = (0..outputs).map(|i| format!("{first}.{i}")).collect();
         self.add(op_type, inputs, attributes, made.clone());
         made
     }
@@ -148,7 +170,7 @@ impl<'a> Body<'a> {
 
     /// A stored tensor.
     pub fn constant(&mut self, value: impl Into<Tensor>) -> String {
-        let name = format!("constant_{}", self.stored.len());
+        let name = format!("{}.constant_{}", self.node.label(), self.stored.len());
         self.stored.insert(name.clone(), Stored::Held(Arc::new(value.into())));
         name
     }
@@ -212,8 +234,7 @@ impl<'a> Body<'a> {
     }
 
     fn fresh(&self) -> String {
-        let last = self.graph.node.len();
-        format!("value_{last}")
+        format!("{}.{}", self.node.label(), self.graph.node.len())
     }
 }
 
@@ -251,149 +272,4 @@ impl Attribute<'_> {
             },
         }
     }
-}
-
-/// tract's operator for a node that a recipe computes.
-#[derive(Debug, Clone)]
-pub(super) struct Composite {
-    node: NodeProto,
-    opset: i64,
-    recipe: Recipe,
-    /// Where the symbols of open sizes are from.
-    symbols: SymbolScope,
-    /// What the recipe made, and of how many inputs it knew the value.
-    body: Option<(usize, InferenceModel)>,
-}
-
-impl Composite {
-    pub fn new(node: NodeProto, opset: i64, recipe: Recipe, symbols: SymbolScope) -> Composite {
-        Composite { node, opset, recipe, symbols, body: None }
-    }
-
-    fn outputs(&self) -> usize {
-        self.node.output.iter().filter(|o| !o.is_empty()).count()
-    }
-
-    /// Asks the recipe and analyses what it made; `None` as long as an input is not known.
-    fn cook(&self, facts: &[InferenceFact]) -> TractResult<Option<InferenceModel>> {
-        rule_if_some!(known = facts.iter().map(known).collect::<Option<Vec<_>>>());
-        let mut feeds = Vec::new();
-        let mut inputs = vec![None; self.node.input.len()];
-        let given = inputs.iter_mut().zip(&self.node.input).filter(|(_, name)| !name.is_empty());
-        for (index, ((input, _), fact)) in given.zip(known).enumerate() {
-            let name = format!("input_{index}");
-            let source = InferenceFact::dt_shape(fact.datum_type, &fact.shape);
-            let value = fact.value.clone();
-            feeds.push(Feed { name: name.clone().into(), fact: source, value });
-            *input = Some(Given { name, ..fact });
-        }
-        let graph = GraphProto::default();
-        let stored = HashMap::new();
-        let mut body = Body { node: &self.node, opset: self.opset, inputs, graph, stored };
-        let outputs = (self.recipe)(&mut body)?;
-        let Body { mut graph, stored, .. } = body;
-        let wanted = self.node.output.iter().zip(outputs).filter(|(o, _)| !o.is_empty());
-        graph.output = wanted
-            .map(|(_, name)| ValueInfoProto { name: Some(name), ..ValueInfoProto::default() })
-            .collect();
-        let made = graph.output.iter().filter(|o| !o.name().is_empty()).count();
-        ensure!(made == self.outputs(), "one of its outputs is not supported");
-        let lowered = Lowered { opset: OPSET, graph, stored, by_value: ByValue::default() };
-        let mut model = walk(&lowered, feeds, self.symbols.clone())
-            .map_err(|e| format_err!("{}: {}", e.what(), e.why()))?;
-        model.analyse(false)?;
-        Ok(Some(model))
-    }
-}
-
-impl PartialEq for Composite {
-    fn eq(&self, _: &Self) -> bool {
-        false
-    }
-}
-
-impl Eq for Composite {}
-
-impl Op for Composite {
-    fn name(&self) -> StaticName {
-        self.node.op_type().to_owned().into()
-    }
-
-    not_a_typed_op!();
-}
-
-impl EvalOp for Composite {
-    not_out_of_plan!();
-}
-
-impl InferenceOp for Composite {
-    fn infer_facts(
-        &mut self,
-        inputs: TVec<&InferenceFact>,
-        outputs: TVec<&InferenceFact>,
-        observed: TVec<&InferenceFact>,
-    ) -> TractResult<(TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>)> {
-        let owned = |facts: TVec<&InferenceFact>| facts.into_iter().cloned().collect::<TVec<_>>();
-        let (inputs, mut outputs, observed) = (owned(inputs), owned(outputs), owned(observed));
-        let values = inputs.iter().filter(|i| i.value.is_concrete()).count();
-        // A recipe that lacks a value may have it later; what it says then is not lost.
-        if self.body.as_ref().is_none_or(|(known, _)| *known < values)
-            && let Ok(Some(body)) = self.cook(&inputs)
-        {
-            self.body = Some((values, body));
-        }
-        if let Some((_, body)) = &self.body {
-            for (slot, output) in outputs.iter_mut().enumerate() {
-                let found = body.output_fact(slot)?;
-                output.datum_type.unify_with(&found.datum_type)?;
-                output.shape.unify_with(&found.shape)?;
-                output.value.unify_with(&found.value)?;
-            }
-        }
-        Ok((inputs, outputs, observed))
-    }
-
-    fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.outputs())
-    }
-
-    /// Puts the nodes of the body among those of the target. Where tract could not infer the shapes of
-    /// inputs, they are known by now.
-    fn to_typed(
-        &self,
-        _: &InferenceModel,
-        node: &InferenceNode,
-        target: &mut TypedModel,
-        mapping: &HashMap<OutletId, OutletId>,
-    ) -> TractResult<TVec<OutletId>> {
-        let facts = node.inputs.iter().map(|i| target.outlet_fact(mapping[i]));
-        let facts = facts.map(|f| f.map(InferenceFact::from)).collect::<TractResult<Vec<_>>>()?;
-        // Nodes of the body are nobody's: their names tell nothing.
-        let own = |e: TractError| format_err!("{}", reason(&e));
-        let body = self.cook(&facts).map_err(own)?;
-        let body = body.context("the shapes of its inputs depend on data")?;
-        let body = body.into_typed().map_err(own)?;
-        let sources = body.input_outlets()?.iter().zip(&node.inputs);
-        let mut wired: HashMap<OutletId, OutletId> =
-            sources.map(|(inner, outer)| (*inner, mapping[outer])).collect();
-        for id in body.eval_order()? {
-            let inner = body.node(id);
-            if TypedModel::is_source(&inner.op) {
-                continue;
-            }
-            let inputs: TVec<OutletId> = inner.inputs.iter().map(|i| wired[i]).collect();
-            let name = format!("{}.{}", node.name, inner.name);
-            let made = target.wire_node(name, inner.op.clone(), &inputs)?;
-            wired.extend(made.into_iter().enumerate().map(|(s, o)| (OutletId::new(id, s), o)));
-        }
-        Ok(body.output_outlets()?.iter().map(|o| wired[o]).collect())
-    }
-
-    as_op!();
-}
-
-fn known(fact: &InferenceFact) -> Option<Given> {
-    let shape = fact.shape.concretize()?;
-    let datum_type = fact.datum_type.concretize()?;
-    Some(Given { name: String::new(), datum_type, shape, value: fact.value.concretize() })
 }

@@ -12,14 +12,21 @@ static SIZE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"Val\((-?\d+)\)").ex
 /// How tract names nodes: `#12 "name"`.
 static NODE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"#\d+ "([^"]*)""#).expect("valid"));
 
+/// What a model, or a node of it, can't be.
+pub(super) const UNPLANNED: &str = "can't be planned for these inputs";
+
 const HINT: &str = "check the inputs; if they are right, report the model to bitonnx";
 
-/// The error that a node, or the model where none is named, can't do something: `what`.
-pub(super) fn failed(lowered: &Lowered, what: &str, e: &TractError) -> Error {
+/// The error that something failed at `what`.
+pub(super) fn failed(something: &str, what: &str, e: &TractError) -> Error {
+    Error::new(ErrorKind::Failed, format!("{something} {what}"), reason(e), HINT)
+}
+
+/// The node that an error names, or the model.
+pub(super) fn culprit(lowered: &Lowered, e: &TractError) -> String {
     let named = |cause: String| Some(NODE.captures(&cause)?[1].to_owned());
     let node = e.chain().filter_map(|cause| named(cause.to_string())).last();
-    let subject = node.map_or("the model".into(), |name| lowered.label(&name));
-    Error::new(ErrorKind::Failed, format!("{subject} {what}"), reason(e), HINT)
+    node.map_or("the model".into(), |name| lowered.label(&name))
 }
 
 /// The innermost cause, and of two things that should be the same, which.

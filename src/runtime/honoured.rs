@@ -12,7 +12,11 @@
 //! `axes<13` in opsets before 13, and `layout=0` may stand with this value, or one after a `|`. A node may
 //! leave every attribute out: what that means, builders know.
 
-use super::{composite::Recipe, lower::opset_of, recipes};
+use super::{
+    composite::Recipe,
+    recipes,
+    walk::control::{self, Control},
+};
 use crate::proto::{AttributeProto, NodeProto, attribute_proto::AttributeType};
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -55,7 +59,6 @@ const TRACTS: &str = "
     GroupNormalization : 3 epsilon num_groups stash_type=1
     HardSigmoid : 1 alpha beta
     Hardmax Softmax : 1 axis
-    If : 1 -> * else_branch then_branch
     InstanceNormalization : 3 epsilon
     IsInf : 1 detect_negative detect_positive
     LRN : 1 alpha beta bias size
@@ -86,8 +89,6 @@ const TRACTS: &str = "
         extrapolation_value keep_aspect_ratio_policy mode nearest_mode
     RotaryEmbedding : 4 interleaved num_heads rotary_embedding_dim
     STFT : 4 onesided
-    Scan@9 : * -> * body num_scan_inputs scan_input_axes scan_input_directions scan_output_axes
-        scan_output_directions
     Scatter ScatterElements : 3 axis reduction
     Selu : 1 alpha gamma
     Shape : 1 end start
@@ -113,6 +114,8 @@ const TRACTS: &str = "
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Way {
     Tract,
+    /// It holds graphs, which are walked.
+    Graphs(Control),
     Recipe(Recipe),
 }
 
@@ -125,20 +128,7 @@ pub(super) fn way(node: &NodeProto, opset: i64) -> Result<Way, String> {
         .get(&*node.operator().to_string())
         .ok_or_else(|| format!("tract has no operator {}", node.operator()))?;
     honoured.check(node, opset)?;
-    if node.is("Scan") {
-        node.graphs().flat_map(|g| &g.node).try_for_each(|n| within_scan(n, opset))?;
-    }
     Ok(*way)
-}
-
-/// tract itself builds the body of a Scan, so all of it must be right as tract has it.
-fn within_scan(node: &NodeProto, opset: i64) -> Result<(), String> {
-    let unfit = |why: &str| Err(format!("its body has a node `{}`: {why}", node.label()));
-    match way(node, opset) {
-        Err(why) => unfit(&why),
-        Ok(Way::Tract) if !node.is("If") && opset_of(node).is_none() => Ok(()),
-        Ok(_) => unfit(&format!("{} is not supported there", node.operator())),
-    }
 }
 
 /// One operator, or several alike.
@@ -163,7 +153,8 @@ static TABLE: LazyLock<HashMap<&'static str, (Honoured, Way)>> = LazyLock::new(|
     let mut table = HashMap::new();
     let recipes = recipes::ALL.into_iter().flatten();
     let recipes = recipes.map(|(text, recipe)| (*text, Way::Recipe(*recipe)));
-    for (text, way) in std::iter::once((TRACTS, Way::Tract)).chain(recipes) {
+    let control = control::OPERATORS.iter().map(|(text, control)| (*text, Way::Graphs(*control)));
+    for (text, way) in [(TRACTS, Way::Tract)].into_iter().chain(recipes).chain(control) {
         for (names, honoured) in parse(text) {
             table.extend(names.into_iter().map(|name| (name, (honoured.clone(), way))));
         }
@@ -262,7 +253,7 @@ mod tests {
         for (name, (_, way)) in &*TABLE {
             let builder = name.rsplit('.').next().unwrap_or(name);
             let has = crate::runtime::OPERATORS.op_register.0.contains_key(builder);
-            assert!(has || matches!(way, Way::Recipe(_)), "{name}");
+            assert!(has || !matches!(way, Way::Tract), "{name}");
         }
     }
 
@@ -292,8 +283,5 @@ mod tests {
             "it is supported from opset 11 on, not in 10"
         );
         assert_eq!(refused("y = ai.example.Relu (x)", 17), "tract has no operator ai.example.Relu");
-        let scan = "[scan] y = Scan <num_scan_inputs = 1, body = g (float[2] a) => (float[2] b) {
-            [odd] b = Einsum <equation = \"i->i\"> (a) }> (x)";
-        assert_eq!(refused(scan, 17), "its body has a node `odd`: Einsum is not supported there");
     }
 }

@@ -14,6 +14,9 @@ pub(super) struct Input {
     pub value: Option<Arc<Tensor>>,
 }
 
+/// The symbol of what is left open.
+pub(super) const OPEN: &str = "S";
+
 /// An input, and an axis of it.
 pub(super) type Axis = (usize, usize);
 
@@ -62,7 +65,7 @@ impl Key {
     pub fn feeds<'k>(&'k self, open: &[Axis], symbols: &SymbolScope) -> Vec<Feed<'k>> {
         let least = self.least(open);
         let size = |input: usize, axis: usize, size: usize| match open.contains(&(input, axis)) {
-            true => symbols.sym("S").to_dim() + (size - least),
+            true => symbols.sym(OPEN).to_dim() + (size - least),
             false => size.to_dim(),
         };
         let of = |(index, input): (usize, &'k Input)| {
@@ -70,7 +73,7 @@ impl Key {
             let shape: TVec<TDim> = shape.collect();
             Feed {
                 name: input.name.as_str().into(),
-                fact: InferenceFact::dt_shape(input.datum_type, &*shape),
+                fact: input.datum_type.fact(shape),
                 value: input.value.clone(),
             }
         };

@@ -1,6 +1,6 @@
 //! Operators of tract's that are not right for every model, mended.
 
-use super::honoured::TRACT;
+use super::{honoured::TRACT, key::OPEN};
 use std::sync::LazyLock;
 use tract_core::ops::{cast::cast, einsum::EinSum, math};
 use tract_hir::{
@@ -24,8 +24,6 @@ pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("ReduceMean", reduce_all);
     onnx.op_register.insert("ReduceMin", |c, n| rewired(c, n, Extreme));
     onnx.op_register.insert("ReduceSum", reduce_all);
-    onnx.op_register.insert("ReduceMax", |c, n| rewired(c, n, Extreme));
-    onnx.op_register.insert("ReduceMin", |c, n| rewired(c, n, Extreme));
 }
 
 /// tract's own operators.
@@ -189,7 +187,7 @@ fn cast_to(context: &ParsingContext, node: &NodeProto) -> Built {
     if node.get_attr::<DatumType>("to")? != DatumType::I64 {
         return stock(context, node);
     }
-    match node.domain == TRACT || context.template.symbols.all_symbols().is_empty() {
+    match node.domain == TRACT || context.template.symbols.get(OPEN).is_none() {
         true => Ok((Box::new(cast(DatumType::I64)), vec![])),
         false => Ok((expand(OpenCast), vec![])),
     }

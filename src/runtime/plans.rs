@@ -17,7 +17,7 @@
 //! graph inputs, a plan is for those values: see [`ByValue`](super::lower::ByValue).
 
 use super::{
-    failure::failed,
+    failure::{UNPLANNED, culprit, failed},
     guard::guarded,
     key::{Axis, Key},
     lower::Lowered,
@@ -181,14 +181,14 @@ fn plan(lowered: &Lowered, dense: &Dense, key: Key, open: Vec<Axis>) -> Result<P
         let state = optimized(model, dense)
             .and_then(|m| m.into_runnable())
             .and_then(|plan| plan.spawn())
-            .map_err(|e| failed(lowered, "can't be planned for these inputs", &e))?;
+            .map_err(|e| failed(&culprit(lowered, &e), UNPLANNED, &e))?;
         Ok(Plan { key, open, state })
     })
 }
 
 /// What tract's `into_optimized` does, with packed matrices shared.
-fn optimized(model: InferenceModel, dense: &Dense) -> TractResult<TypedModel> {
-    let mut model = model.into_typed()?.into_decluttered()?;
+fn optimized(model: TypedModel, dense: &Dense) -> TractResult<TypedModel> {
+    let mut model = model.into_decluttered()?;
     model.optimize_with_session(&mut dense.optimizer().session())?;
     Ok(model)
 }

@@ -1,7 +1,7 @@
 //! Running a model: named arrays in, named arrays out.
 
 use super::{
-    failure::{failed, reason},
+    failure::{culprit, failed, reason},
     guard::guarded,
     key::{Input, Key},
     lower::{self, Lowered},
@@ -219,7 +219,7 @@ impl Session {
                     self.plans.keep(plan);
                     return self.named(values);
                 }
-                Ok(Err(e)) => failed(&self.lowered, "failed while it ran", &e),
+                Ok(Err(e)) => failed(&culprit(&self.lowered, &e), "failed while it ran", &e),
                 Err(e) => {
                     let node = self.lowered.label(&plan.state.model().node(at.get()).name);
                     let what = format!("{node} failed while it ran");

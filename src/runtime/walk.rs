@@ -1,13 +1,16 @@
-//! From lowered ONNX to tract's inference model, node by node.
+//! From lowered ONNX to tract's typed model, node by node.
 //!
-//! tract's own loader looks operators up by name whatever their domain, copies every weight, and
-//! takes the shapes that the file declares. This walk uses its builders, one node at a time, with
-//! the domain checked, weights shared between plans, and shapes that come from the actual inputs.
+//! tract's own loader looks operators up by name whatever their domain, copies every weight, takes the
+//! shapes that the file declares, and infers the whole graph before it types any of it. This walk uses its
+//! builders, one node at a time: what a node is given is known by then, in type and shape, and in value
+//! where that depends on no input.
+
+pub(super) mod control;
 
 use super::{
     OPERATORS,
-    composite::Composite,
-    failure::reason,
+    composite::{self, Given, Recipe},
+    failure::{UNPLANNED, failed, reason},
     honoured::{Way, way},
     lower::{Lowered, Names, made_twice, opset_of},
 };
@@ -16,14 +19,14 @@ use crate::{
     proto::{GraphProto, NodeProto},
 };
 use prost::Message as _;
-use std::collections::HashMap;
-use tract_hir::{internal::*, ops::konst::Const};
-use tract_onnx::{model::ParsingContext, ops::logic::If, pb};
+use std::collections::{HashMap, HashSet};
+use tract_hir::internal::*;
+use tract_onnx::{model::ParsingContext, pb};
 
 /// What is fed into the model.
 pub(super) struct Feed<'f> {
     pub name: Cow<'f, str>,
-    pub fact: InferenceFact,
+    pub fact: TypedFact,
     /// The value, where the plan is for it.
     pub value: Option<Arc<Tensor>>,
 }
@@ -33,7 +36,7 @@ pub(super) fn walk(
     lowered: &Lowered,
     feeds: Vec<Feed>,
     symbols: SymbolScope,
-) -> Result<InferenceModel> {
+) -> Result<TypedModel> {
     let proto = pb::ModelProto::default();
     let context = ParsingContext {
         onnx_operator_set_version: lowered.opset,
@@ -43,146 +46,167 @@ pub(super) fn walk(
         model_dir: None,
         template: InferenceModel { symbols, ..InferenceModel::default() },
     };
-    let mut walk = Walk::new(context, lowered);
-    for feed in feeds {
-        walk.source(&feed.name, feed.fact)?;
-        if let Some(value) = feed.value {
-            walk.outlets.remove(&*feed.name);
-            walk.known.insert(feed.name.into_owned(), value);
+    let mut walk = Walk::new(context, lowered, None);
+    for Feed { name, fact, value } in feeds {
+        walk.source(&name, fact)?;
+        if let Some(value) = value {
+            walk.constant(&name, value)?;
         }
     }
-    walk.graph(&lowered.graph)?;
-    match walk.unresolved.first() {
-        None => Ok(walk.model),
-        Some(value) => Err(Error::new(
-            ErrorKind::InvalidModel,
-            format!("value `{value}` can't be computed"),
-            "a node or a graph output reads it, and nothing makes it",
-            "check the model with onnx.checker",
-        )),
-    }
+    let outputs = walk.graph(&lowered.graph)?;
+    Ok(walk.finish(&outputs)?.0)
 }
 
-/// A node of tract's, its name, and the values to wire to its inputs.
-struct ToWire {
-    id: usize,
-    name: String,
-    inputs: Vec<String>,
-}
-
-struct Walk<'a> {
+/// The walk of one graph.
+pub(super) struct Walk<'a> {
     context: ParsingContext<'a>,
     lowered: &'a Lowered,
-    model: InferenceModel,
+    model: TypedModel,
+    /// Where each value is made.
     outlets: HashMap<String, OutletId>,
-    /// Outputs of an `If` whose branch is known, and what makes them.
-    same: HashMap<String, String>,
-    /// Inputs whose values the plan is for.
-    known: HashMap<String, Arc<Tensor>>,
     node_names: Names,
-    /// Values that this graph reads and does not define: inputs of the model, in this order after
-    /// those that were there before.
-    unresolved: Vec<String>,
+    /// The walk of the graph that this one is nested in.
+    outer: Option<&'a Walk<'a>>,
+    /// What this graph reads of it: inputs of the model, in this order after those that it had before.
+    captured: Vec<String>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(context: ParsingContext<'a>, lowered: &'a Lowered) -> Self {
+    fn new(
+        context: ParsingContext<'a>,
+        lowered: &'a Lowered,
+        outer: Option<&'a Walk<'a>>,
+    ) -> Walk<'a> {
+        let symbols = context.template.symbols.clone();
         Walk {
-            model: context.template.clone(),
             context,
             lowered,
+            model: TypedModel { symbols, ..TypedModel::default() },
             outlets: HashMap::new(),
-            same: HashMap::new(),
-            known: HashMap::new(),
             node_names: Names::default(),
-            unresolved: Vec::new(),
+            outer,
+            captured: Vec::new(),
         }
     }
 
-    fn source(&mut self, name: &str, fact: InferenceFact) -> Result<OutletId> {
+    fn source(&mut self, name: &str, fact: TypedFact) -> Result<OutletId> {
         self.node_names.take(name);
         let outlet = self.model.add_source(name, fact).map_err(|e| refused(name, &e))?;
         self.outlets.insert(name.to_owned(), outlet);
         Ok(outlet)
     }
 
-    fn graph(&mut self, graph: &GraphProto) -> Result<()> {
-        let mut to_wire = Vec::with_capacity(graph.node.len());
-        self.nodes(graph, &mut to_wire)?;
-        for ToWire { id, name, inputs } in to_wire {
-            for (slot, input) in inputs.iter().enumerate() {
-                let outlet = self.outlet(input)?;
-                self.model
-                    .add_edge(outlet, InletId::new(id, slot))
-                    .map_err(|e| refused(&name, &e))?;
-            }
-        }
-        let mut outputs = Vec::with_capacity(graph.output.len());
-        for output in &graph.output {
-            outputs.push(self.outlet(output.name())?);
-        }
-        self.model.select_output_outlets(&outputs).map_err(|e| refused("outputs", &e))
+    fn constant(&mut self, name: &str, value: Arc<Tensor>) -> Result<OutletId> {
+        let node = self.node_names.unique(name);
+        let outlet = self.model.add_const(node, value).map_err(|e| refused(name, &e))?;
+        self.outlets.insert(name.to_owned(), outlet);
+        Ok(outlet)
     }
 
-    /// Adds the graph's nodes, and those of branches that are known to run.
-    fn nodes(&mut self, graph: &GraphProto, to_wire: &mut Vec<ToWire>) -> Result<()> {
-        for node in &graph.node {
-            let Some(branch) = self.decided(node) else {
-                to_wire.push(self.node(node)?);
-                continue;
-            };
-            let made = node.output.iter().zip(&branch.output);
-            self.same.extend(made.map(|(outer, inner)| (outer.clone(), inner.name().to_owned())));
-            self.nodes(branch, to_wire)?;
+    /// The model with these outputs, and what it reads of the graph around this one.
+    fn finish(mut self, outputs: &[OutletId]) -> Result<(TypedModel, Vec<String>)> {
+        self.model.select_output_outlets(outputs).map_err(|e| refused("outputs", &e))?;
+        Ok((self.model, self.captured))
+    }
+
+    /// Adds the graph's nodes, each once what it reads is made, and gives where its outputs are.
+    fn graph(&mut self, graph: &GraphProto) -> Result<TVec<OutletId>> {
+        let mut made_later = HashSet::new();
+        for value in graph.node.iter().flat_map(NodeProto::outputs) {
+            let made = self.outlets.contains_key(value) || self.lowered.stored.contains_key(value);
+            if made || !made_later.insert(value) {
+                return Err(made_twice(value));
+            }
+        }
+        let mut waiting: Vec<&NodeProto> = graph.node.iter().collect();
+        while !waiting.is_empty() {
+            let mut still = Vec::new();
+            for &node in &waiting {
+                if reads(node).iter().any(|value| made_later.contains(value)) {
+                    still.push(node);
+                    continue;
+                }
+                self.node(node)?;
+                node.outputs().for_each(|value| {
+                    made_later.remove(value);
+                });
+            }
+            if still.len() == waiting.len() {
+                return Err(unmade(reads(still[0]).into_iter().find(|v| made_later.contains(v))));
+            }
+            waiting = still;
+        }
+        graph.output.iter().map(|output| self.outlet(output.name())).collect()
+    }
+
+    fn node(&mut self, node: &NodeProto) -> Result<()> {
+        let opset = opset_of(node).unwrap_or(self.lowered.opset);
+        let made = match way(node, opset).map_err(|why| unsupported(node, why))? {
+            Way::Tract => self.add(node, self.build(node, opset)?)?,
+            Way::Graphs(control) => control(self, node)?,
+            Way::Recipe(recipe) => self.compose(node, opset, recipe)?,
+        };
+        let given = node.output.iter().enumerate().filter(|(_, output)| !output.is_empty());
+        let count = given.clone().count();
+        for (nth, (index, output)) in given.enumerate() {
+            // Some operators of tract's have no outputs but those that the node has, others have all.
+            let outlet = made.get(if made.len() == count { nth } else { index });
+            let outlet = outlet.ok_or_else(|| {
+                unsupported(node, format!("its output `{output}` is not supported"))
+            })?;
+            self.outlets.insert(output.clone(), *outlet);
         }
         Ok(())
     }
 
-    /// The branch of an `If` that will run, where that is known.
-    fn decided<'n>(&self, node: &'n NodeProto) -> Option<&'n GraphProto> {
-        let condition = node.input.first().filter(|_| node.is("If"))?;
-        branch(node, self.constant(condition).ok()??.cast_to_scalar::<bool>().ok()?)
-    }
-
-    /// A value that is stored, or that the plan is for.
-    fn constant(&self, name: &str) -> TractResult<Option<Arc<Tensor>>> {
-        match (self.known.get(name), self.lowered.stored.get(name)) {
-            (Some(known), _) => Ok(Some(known.clone())),
-            (None, Some(stored)) => stored.tensor().map(Some),
-            (None, None) => Ok(None),
-        }
-    }
-
-    fn node(&mut self, node: &NodeProto) -> Result<ToWire> {
-        let opset = opset_of(node).unwrap_or(self.lowered.opset);
-        let (op, captured) = match way(node, opset).map_err(|why| unsupported(node, why))? {
-            Way::Recipe(recipe) => {
-                let symbols = self.context.template.symbols.clone();
-                (Composite::new(node.clone(), opset, recipe, symbols).into(), vec![])
-            }
-            Way::Tract if node.op_type() == "If" => self.branches(node)?,
-            Way::Tract => self.build(node, opset)?,
-        };
+    /// Adds one of tract's operators for a node.
+    fn add(&mut self, node: &NodeProto, op: Box<dyn InferenceOp>) -> Result<TVec<OutletId>> {
+        let inputs = node.inputs().map(|i| self.outlet(i)).collect::<Result<TVec<_>>>()?;
         let name = self.node_names.unique(node.label());
-        // Some operators of tract's have no outputs but those that the node has, others have all.
-        let has = op.nboutputs().map_err(|e| unsupported(node, reason(&e)))?;
-        let given: Vec<(usize, &String)> =
-            node.output.iter().enumerate().filter(|(_, o)| !o.is_empty()).collect();
-        let facts = tvec![InferenceFact::default(); has];
-        let id = self.model.add_node(&*name, op, facts).map_err(|e| refused(&name, &e))?;
-        for (nth, &(index, output)) in given.iter().enumerate() {
-            let slot = if has == given.len() { nth } else { index };
-            let before = self.outlets.insert(output.clone(), OutletId::new(id, slot));
-            if before.is_some() || self.lowered.stored.contains_key(output) {
-                return Err(made_twice(output));
-            }
-        }
-        let given = node.input.iter().filter(|i| !i.is_empty()).cloned();
-        Ok(ToWire { id, name, inputs: given.chain(captured).collect() })
+        self.typed(&name, op, &inputs).map_err(|e| unplanned(node, &e))
     }
 
-    /// tract's operator for the node, and the values that graphs nested in it read from outside.
-    fn build(&self, node: &NodeProto, opset: i64) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
+    /// Adds an operator of tract's typed ones for a node.
+    fn wire(
+        &mut self,
+        node: &NodeProto,
+        op: impl Into<Box<dyn TypedOp>>,
+        inputs: &[OutletId],
+    ) -> Result<TVec<OutletId>> {
+        let name = self.node_names.unique(node.label());
+        self.model.wire_node(name, op, inputs).map_err(|e| unplanned(node, &e))
+    }
+
+    /// Types an operator of tract's: a model of that one node is inferred, from what is known of its inputs.
+    fn typed(
+        &mut self,
+        name: &str,
+        op: Box<dyn InferenceOp>,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let symbols = self.model.symbols.clone();
+        let mut site = InferenceModel { symbols, ..InferenceModel::default() };
+        let mut mapping = HashMap::new();
+        let facts = tvec![InferenceFact::default(); op.nboutputs()?];
+        let id = site.add_node(name, op, facts)?;
+        for (slot, &input) in inputs.iter().enumerate() {
+            let fact = InferenceFact::from(self.model.outlet_fact(input)?);
+            let source = site.add_source(format!("{name}.{slot}"), fact)?;
+            site.add_edge(source, InletId::new(id, slot))?;
+            mapping.insert(source, input);
+        }
+        site.analyse(false)?;
+        let node = site.node(id);
+        let values: Option<TVec<_>> = node.outputs.iter().map(|o| known(&o.fact)).collect();
+        let stateless = node.op.state(&EvalContext::out_of_plan())?.is_none();
+        match values.filter(|_| stateless) {
+            Some(values) => values.into_iter().map(|v| self.model.add_const(name, v)).collect(),
+            None => node.op.to_typed(&site, node, &mut self.model, &mapping),
+        }
+    }
+
+    /// tract's operator for the node.
+    fn build(&self, node: &NodeProto, opset: i64) -> Result<Box<dyn InferenceOp>> {
         let fail = |why: String| unsupported(node, why);
         let builder = self.context.framework.op_register.0.get(node.op_type());
         let builder = builder.ok_or_else(|| fail("tract has no such operator".into()))?;
@@ -194,69 +218,102 @@ impl<'a> Walk<'a> {
         let node =
             pb::NodeProto::decode(&*node.encode_to_vec()).map_err(|e| fail(e.to_string()))?;
         let context = ParsingContext { onnx_operator_set_version: opset, ..self.context.clone() };
-        builder(&context, &node).map_err(|e| fail(reason(&e)))
+        let (op, _) = builder(&context, &node).map_err(|e| fail(reason(&e)))?;
+        Ok(op)
     }
 
-    /// Both branches of an `If`, and what they read from outside.
-    fn branches(&self, node: &NodeProto) -> Result<(Box<dyn InferenceOp>, Vec<String>)> {
-        let (then_body, then_reads) = self.nested(node, true)?;
-        let (else_body, else_reads) = self.nested(node, false)?;
-        let mut captured = then_reads.clone();
-        captured.extend(else_reads.iter().filter(|v| !then_reads.contains(v)).cloned());
-        let inputs = |reads: &[String]| -> Vec<usize> {
-            let position = |v| captured.iter().position(|c| c == v);
-            reads.iter().filter_map(position).map(|i| i + 1).collect()
+    /// Adds the nodes that a recipe writes for a node.
+    fn compose(&mut self, node: &NodeProto, opset: i64, recipe: Recipe) -> Result<TVec<OutletId>> {
+        let mut inputs = vec![None; node.input.len()];
+        let mut outlets = HashMap::new();
+        for (input, value) in inputs.iter_mut().zip(&node.input).filter(|(_, v)| !v.is_empty()) {
+            let outlet = self.outlet(value)?;
+            let fact = self.model.outlet_fact(outlet).map_err(|e| refused(value, &e))?;
+            let name = format!("input_{}", outlets.len());
+            *input = Some(Given::new(name.clone(), fact));
+            outlets.insert(name, outlet);
+        }
+        let lowered = composite::write(node, opset, recipe, inputs);
+        let lowered = lowered.map_err(|e| unplanned(node, &e))?;
+        let mut body = Walk {
+            context: self.context.clone(),
+            lowered: &lowered,
+            model: std::mem::take(&mut self.model),
+            outlets,
+            node_names: std::mem::take(&mut self.node_names),
+            outer: None,
+            captured: Vec::new(),
         };
-        let (then_inputs, else_inputs) = (inputs(&then_reads), inputs(&else_reads));
-        Ok((Box::new(If::new(then_body, then_inputs, else_body, else_inputs)), captured))
+        let made = body.graph(&lowered.graph);
+        (self.model, self.node_names) = (body.model, body.node_names);
+        // Nodes of the body are nobody's: their names tell nothing.
+        made.map_err(|e| unplanned(node, &format_err!("{}", e.why())))
     }
 
-    /// One branch of an `If` as a model of its own, and what it reads from outside.
-    fn nested(&self, node: &NodeProto, condition: bool) -> Result<(InferenceModel, Vec<String>)> {
-        let graph = branch(node, condition).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidModel,
-                format!("node {} can't be run", node.described()),
-                "it has no graph for one of its branches",
-                "check the model with onnx.checker",
-            )
-        })?;
-        let mut walk = Walk::new(self.context.clone(), self.lowered);
-        walk.known = self.known.clone();
-        walk.graph(graph)?;
-        Ok((walk.model, walk.unresolved))
-    }
-
-    /// The outlet of a value: made by a node, stored, or else an input.
+    /// Where a value is: made by a node, stored, or one of the graph around this one.
     fn outlet(&mut self, name: &str) -> Result<OutletId> {
         if let Some(outlet) = self.outlets.get(name) {
             return Ok(*outlet);
         }
-        // Taken out, so that a value that a broken model makes of itself is one that nothing makes.
-        if let Some(same) = self.same.remove(name) {
-            let outlet = self.outlet(&same)?;
-            self.outlets.insert(name.to_owned(), outlet);
-            return Ok(outlet);
+        if let Some(stored) = self.lowered.stored.get(name) {
+            return self.constant(name, stored.tensor().map_err(|e| refused(name, &e))?);
         }
-        let Some(value) = self.constant(name).map_err(|e| refused(name, &e))? else {
-            self.unresolved.push(name.to_owned());
-            return self.source(name, InferenceFact::default());
-        };
-        let outlet = self.add_constant(name, value).map_err(|e| refused(name, &e))?;
-        self.outlets.insert(name.to_owned(), outlet);
-        Ok(outlet)
+        let fact =
+            self.outer.and_then(|outer| outer.fact(name)).ok_or_else(|| unmade(Some(name)))?;
+        match fact.konst {
+            Some(value) => self.constant(name, value),
+            None => {
+                self.captured.push(name.to_owned());
+                self.source(name, fact.without_value())
+            }
+        }
     }
 
-    fn add_constant(&mut self, name: &str, value: Arc<Tensor>) -> TractResult<OutletId> {
-        let fact = InferenceFact::from(TypedFact::try_from(value.clone())?);
-        let name = self.node_names.unique(name);
-        self.model.add_node(name, Const::new(value)?, tvec!(fact)).map(OutletId::from)
+    /// What is known of a value that a node of this graph, or of one around it, makes.
+    fn fact(&self, name: &str) -> Option<TypedFact> {
+        match self.outlets.get(name) {
+            Some(outlet) => self.model.outlet_fact(*outlet).ok().cloned(),
+            None => self.outer?.fact(name),
+        }
+    }
+
+    /// The value, where that is known.
+    fn value(&self, outlet: OutletId) -> Option<Arc<Tensor>> {
+        self.model.outlet_fact(outlet).ok()?.konst.clone()
     }
 }
 
-/// The branch of an `If` that runs when its condition has this value.
-fn branch(node: &NodeProto, condition: bool) -> Option<&GraphProto> {
-    node.attribute(if condition { "then_branch" } else { "else_branch" })?.g.as_ref()
+/// A value that is inferred, or has no elements.
+fn known(fact: &InferenceFact) -> Option<Arc<Tensor>> {
+    let empty = || {
+        let shape = fact.shape.as_concrete_finite().ok()??;
+        let datum_type = fact.datum_type.concretize().filter(|_| shape.contains(&0))?;
+        Some(Arc::new(Tensor::zero_dt(datum_type, &shape).ok()?))
+    };
+    fact.value.concretize().or_else(empty)
+}
+
+/// What a node reads, and the graphs nested in it.
+fn reads(node: &NodeProto) -> Vec<&str> {
+    let mut reads: Vec<&str> = node.inputs().collect();
+    for graph in node.graphs() {
+        reads.extend(graph.node.iter().flat_map(self::reads));
+        reads.extend(graph.output.iter().map(|v| v.name()));
+    }
+    reads
+}
+
+fn unmade(value: Option<&str>) -> Error {
+    Error::new(
+        ErrorKind::InvalidModel,
+        format!("value `{}` can't be computed", value.unwrap_or_default()),
+        "a node or a graph output reads it, and nothing makes it",
+        "check the model with onnx.checker",
+    )
+}
+
+fn unplanned(node: &NodeProto, e: &TractError) -> Error {
+    failed(&format!("node {}", node.described()), UNPLANNED, e)
 }
 
 fn unsupported(node: &NodeProto, why: String) -> Error {

@@ -221,3 +221,38 @@ case("quantize-tie", std("QuantizeLinear", ["x", "s"], ["y"]), ["y"], dict(x=np.
 case("dequantize-i16", std("DequantizeLinear", ["x", "s", "z"], ["y"]), ["y"], dict(x=rng.integers(-999, 999, (2, 3)).astype(np.int16), s=np.float16(0.02), z=np.array(7, np.int16)), opset=21)
 case("n-bits-f32", node("MatMulNBits", ["x", "w", "s"], ["y"], K=64, N=3, bits=4, block_size=32), ["y"], dict(x=f32(2, 64), w=u8(3, 2, 16), s=f32(3, 2)), ["w", "s"])
 case("gather-n-bits-f32", node("GatherBlockQuantized", ["w", "i", "s"], ["y"], block_size=32, bits=4), ["y"], dict(w=u8(5, 32), i=np.array([3, 0], np.int32), s=f32(5, 2)), ["w", "s"])
+
+# ---------------------------------------------------------------- values that plans are for
+i64 = lambda *values: np.array(values, np.int64)
+case("values-slice", std("Slice", ["x", "starts", "ends", "axes"], ["y"]), ["y"],
+     dict(x=f32(6, 5), from_end=np.array(4, np.int32), ends=i64(99), axes=i64(0)),
+     nodes=[std("Neg", ["from_end"], ["negative"]), std("Cast", ["negative"], ["wide"], to=T.INT64), std("Reshape", ["wide", "ends_shape"], ["starts"]),
+            std("Shape", ["axes"], ["ends_shape"])])
+case("values-pad", std("Pad", ["x", "pads"], ["y"]), ["y"], dict(x=f32(2, 3), left=i64(0, 2), right=i64(1, 1)),
+     nodes=[std("Concat", ["left", "right"], ["pads"], axis=0)])
+case("values-resize", std("Resize", ["x", "", "", "sizes"], ["y"], mode="linear"), ["y"], dict(x=f32(1, 2, 4, 4), size=i64(7, 3)),
+     nodes=[std("Shape", ["x"], ["outer"], end=2), std("Concat", ["outer", "size"], ["sizes"], axis=0)])
+case("values-topk", std("TopK", ["x", "k"], ["y", "at"]), ["y", "at"], dict(x=f32(3, 7), k=i64(2)))
+
+# ---------------------------------------------------------------- graphs within nodes
+value = lambda name, kind=T.FLOAT, shape=None: h.make_tensor_value_info(name, kind, shape)
+graph = lambda nodes, inputs, outputs: h.make_graph(nodes, "body", inputs, outputs)
+# TorchScript's squeeze(1): which branch runs, and so the rank, depends on a shape.
+sizes = [std("Shape", ["x"], ["shape"]), std("Gather", ["shape", "one"], ["size"]), std("Equal", ["size", "one"], ["is_one"])]
+squeeze = std("If", ["is_one"], ["y"], then_branch=graph([std("Squeeze", ["x", "axes"], ["a"])], [], [value("a")]),
+              else_branch=graph([std("Identity", ["x"], ["b"])], [], [value("b")]))
+for name, shape in [("if-one", (3, 1, 2)), ("if-more", (3, 2, 2))]:
+    case(name, squeeze, ["y"], dict(x=f32(*shape), one=np.array(1, np.int64), axes=i64(1)), ["one", "axes"], nodes=sizes, open=["x"])
+doubled = graph([h.make_node("Add", ["s", "s"], ["t"]), h.make_node("Mul", ["t", "w"], ["row"]), h.make_node("Cast", ["i"], ["f"], to=T.FLOAT), h.make_node("Add", ["row", "f"], ["out"]),
+                 h.make_node("Less", ["i", "last"], ["on"])],
+                [value("i", T.INT64, []), value("c", T.BOOL, []), value("s", shape=[3])], [value("on", T.BOOL, []), value("t", shape=[3]), value("out", shape=[3])])
+case("loop-count", std("Loop", ["n", "", "x"], ["y", "rows"], body=doubled), ["y", "rows"],
+     dict(x=f32(3), n=np.array(4, np.int64), w=f32(3), last=np.array(9, np.int64)), ["w", "last"])
+case("loop-condition", std("Loop", ["", "go", "x"], ["y", "rows"], body=doubled), ["y", "rows"],
+     dict(x=f32(3), go=np.array(True), last=np.array(2, np.int64), w=f32(3)), ["w"])
+step = graph([h.make_node("Mul", ["s", "decay"], ["kept"]), h.make_node("Add", ["kept", "r"], ["t"]), h.make_node("Mul", ["t", "gate"], ["out"])],
+             [value("s", shape=[2, 3]), value("r", shape=[2, 3]), value("gate", shape=[3])], [value("t", shape=[2, 3]), value("out", shape=[2, 3])])
+case("scan-backwards", std("Scan", ["s", "x", "g"], ["y", "rows"], body=step, num_scan_inputs=2, scan_input_axes=[1, -2], scan_input_directions=[1, 0],
+                           scan_output_axes=[-1], scan_output_directions=[1]), ["y", "rows"],
+     dict(s=f32(2, 3), x=f32(2, 5, 3), g=f32(5, 3), decay=np.array(0.5, np.float32)))
+case("lstm", std("LSTM", ["x", "w", "r"], ["y", "h", "c"], hidden_size=4), ["y", "h", "c"], dict(x=f32(5, 1, 3), w=f32(1, 16, 3), r=f32(1, 16, 4)), ["w", "r"])

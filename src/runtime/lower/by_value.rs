@@ -22,9 +22,12 @@ impl ByValue {
         };
         let conditions = nodes.iter().filter(|n| n.is("If")).filter_map(|n| n.input.first());
         let always = of_inputs(&conditions.map(String::as_str).collect());
-        let needed = nodes
-            .iter()
-            .flat_map(|n| needed(n).iter().filter_map(|&i| n.input.get(i)).map(String::as_str));
+        let needed = nodes.iter().flat_map(|n| {
+            let goes_on =
+                n.graphs().filter(|_| n.is("Loop")).filter_map(|body| body.output.first());
+            let inputs = needed(n).iter().filter_map(|&i| n.input(i));
+            inputs.chain(goes_on.map(|v| v.name()))
+        });
         let mut at_need = of_inputs(&sources(&nodes, needed.collect()));
         at_need.retain(|input| !always.contains(input));
         ByValue { always, at_need }
@@ -41,12 +44,12 @@ fn needed(node: &NodeProto) -> &'static [usize] {
     match node.standard() {
         "ConstantOfShape" | "If" | "BlackmanWindow" | "HammingWindow" | "HannWindow" => &[0],
         "AffineGrid" | "CenterCropPad" | "Compress" | "CumProd" | "CumSum" | "Expand"
-        | "OneHot" | "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
+        | "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
         | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare"
         | "Reshape" | "Split" | "SplitToSequence" | "SequenceAt" | "Squeeze" | "Tile" | "TopK"
         | "Trilu" | "Unsqueeze" | "Upsample" => &[1],
         "Loop" => &[0, 1],
-        "Col2Im" | "DFT" => &[1, 2],
+        "Col2Im" | "DFT" | "OneHot" => &[1, 2],
         "Range" => &[0, 1, 2],
         "Pad" | "Resize" | "STFT" => &[1, 2, 3],
         "Slice" | "BatchNormalization" | "MelWeightMatrix" => &[1, 2, 3, 4],
