@@ -84,6 +84,7 @@ pub mod rules;
 pub mod runtime;
 pub mod schedule;
 pub mod text;
+pub mod values;
 pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};

@@ -7,15 +7,15 @@ mod constant;
 mod edit;
 mod equation;
 mod id;
-mod norm;
 mod types;
 mod view;
 
 pub use arena::{ByNode, Graphs};
 pub use check::check;
-pub use constant::{Constants, Expression, Matrix, NotConstant};
+pub use constant::{
+    Constants, Expression, Matrix, NotConstant, compute, is_computed, is_elementwise,
+};
 pub use edit::Edit;
 pub use equation::Equation;
 pub use id::{GraphId, NodeId};
-pub use norm::{Norm, norm};
 pub use view::{Use, View, captured};

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{Constants, Edit, Graphs, NodeId, View, norm},
+    graph::{Constants, Edit, Graphs, NodeId, View},
     proto::{ModelProto, NodeProto, TensorProto, element_count, raw_bytes, tensor_proto::DataType},
     quant::{Layout, Matrix},
+    values::norm,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -104,7 +105,7 @@ impl Parameters {
 
 fn around_projections<'m>(
     view: &View<'m>,
-    constants: &Constants,
+    constants: &Constants<'_, 'm>,
     id: NodeId,
 ) -> Vec<(&'m str, &'static str)> {
     let node = view.node(id);
@@ -112,10 +113,11 @@ fn around_projections<'m>(
     if node.is("Gather") {
         return inputs(EMBEDDING).take(1).collect();
     }
-    let norms = node.output.first().and_then(|output| norm(view, constants, output));
+    let norms = node.output.first().and_then(|output| norm(view, constants, output, None));
     match norms {
-        // The node of the gain comes before that of the shift, and is found as a norm of its own.
-        Some(found) if found.node == id => inputs("norm").collect(),
+        Some(found) if found.node == id => {
+            found.parameters.into_iter().map(|name| (name, "norm")).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -10,10 +10,11 @@
 use super::{options::Options, parameters::can_train, qat};
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{Constants, Edit, Graphs, NodeId, View, norm},
+    graph::{Constants, Edit, Graphs, NodeId, View},
     operator::metadata,
     pattern::Pattern,
     proto::{ModelProto, NodeProto, ValueInfoProto, type_proto},
+    values::norm,
 };
 use std::collections::HashMap;
 
@@ -159,18 +160,23 @@ fn blends<'m>(view: &View<'m>, constants: &Constants) -> Vec<Blend<'m>> {
 /// every projection got one of its own.
 fn norms<'m>(
     view: &View<'m>,
-    constants: &Constants,
-    blends: &[Blend],
+    constants: &Constants<'_, 'm>,
+    blends: &[Blend<'m>],
 ) -> HashMap<&'m str, &'m str> {
-    let mut found: Vec<_> =
-        blends.iter().filter_map(|blend| norm(view, constants, blend.float)).collect();
+    let norms = blends.iter().filter_map(|blend| norm(view, constants, blend.float, None));
+    let mut found: Vec<_> = norms.filter(|norm| norm.rms).collect();
     found.sort_by_key(|norm| norm.node);
+    // In 16 bits each has a `Cast` of its own before it.
+    let source = |value| {
+        let cast = view.producer(value).map(|id| view.node(id)).filter(|node| node.is("Cast"));
+        cast.and_then(|cast| cast.input(0)).unwrap_or(value)
+    };
     let (mut first, mut same) = (HashMap::new(), HashMap::new());
-    for norm in found.into_iter().filter(|norm| norm.rms) {
-        let gain = norm.gain.as_ref().and_then(|gain| constants.value(gain).ok());
-        let (Some(gain), Some(output)) = (gain, view.node(norm.node).output(0)) else { continue };
-        let meaning =
-            (norm.input, norm.eps.map(f64::to_bits), gain.dtype() as i32, gain.to_bytes());
+    for norm in found {
+        let Some(output) = view.node(norm.node).output(0) else { continue };
+        let types = [norm.input, output].map(|value| view.data_type(value));
+        let gain: Vec<u32> = norm.gain.iter().map(|gain| gain.to_bits()).collect();
+        let meaning = (source(norm.input), types, norm.eps.map(f64::to_bits), gain);
         let known = *first.entry(meaning).or_insert(output);
         if known != output {
             same.insert(output, known);

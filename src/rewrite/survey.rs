@@ -5,10 +5,11 @@ use super::{
     rule::{Effect, NoMatch, Projection, Rule},
 };
 use crate::{
-    graph::{self, Constants, GraphId, Graphs, NodeId, Norm, View},
+    graph::{Constants, GraphId, Graphs, NodeId, View},
     pattern::{Bindings, Miss},
     proto::NodeProto,
     roles::{self, Role},
+    values::norm,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -87,8 +88,7 @@ fn survey_graph<'r>(
         let output = view.node(site.root).output.first().map_or("", String::as_str);
         let own_bias = projection.bias.clone();
         site.tied = projection.weight.leaves.iter().find_map(table);
-        let norm = graph::norm(view, constants, &projection.input);
-        let norm = norm.filter(|norm| is_as_wide(constants, norm, projection.weight.k));
+        let norm = norm(view, constants, &projection.input, Some(projection.weight.k));
         site.norm = norm.map(|norm| norm.node);
         site.bias = own_bias.or_else(|| added_constant(view, constants, output));
         site.part_sizes = match &projection.part_sizes[..] {
@@ -96,7 +96,7 @@ fn survey_graph<'r>(
             known => known.to_vec(),
         };
     }
-    assign_roles(view, &mut sites);
+    assign_roles(view, constants, &mut sites);
     sites
 }
 
@@ -111,12 +111,6 @@ fn forget_most(sites: &mut [Site]) {
             weight.forget();
         }
     }
-}
-
-/// Whether a norm works along rows of `k`: one of each head's features is another.
-fn is_as_wide(constants: &Constants, norm: &Norm, k: usize) -> bool {
-    let gain = norm.gain.as_ref().and_then(|gain| constants.value(gain).ok());
-    gain.is_none_or(|gain| gain.len() == k)
 }
 
 /// The first rule that takes or refuses a node has it; later ones don't see it.
@@ -187,12 +181,12 @@ fn kept(view: &View, constants: &Constants, recipe: Recipe, id: NodeId, why: &st
     }
 }
 
-fn assign_roles(view: &View, sites: &mut [Site]) {
+fn assign_roles(view: &View, constants: &Constants, sites: &mut [Site]) {
     if sites.is_empty() {
         return;
     }
     let described: Vec<roles::Site> = sites.iter().map(|site| describe(view, site)).collect();
-    let roles = roles::find(view, &described);
+    let roles = roles::find(view, constants, &described);
     for (site, role) in sites.iter_mut().zip(roles) {
         site.role = role;
     }

@@ -39,10 +39,14 @@ const AFTER_SOFTMAX: &[&str] = &[
 /// Every attention of the graph.
 pub(super) fn cores(wires: &Wires) -> Vec<Core> {
     let products: HashSet<Value> = wires.sites.iter().map(|site| site.product).collect();
+    let in_parts = wires.nodes.iter().any(|(_, node)| node.op == "Exp");
     let each = wires.nodes.iter();
     each.filter_map(|(id, node)| match node.op {
-        "Softmax" | "BiasSoftmax" => spelled_out(wires, &products, node),
+        "Softmax" | "BiasSoftmax" => spelled_out(wires, &products, node.input(0)?, node),
         _ if node.is_attention() => one_operator(wires, id, node),
+        _ if in_parts => {
+            spelled_out(wires, &products, wires.softmax_in_parts(node.output(0)?)?, node)
+        }
         _ => None,
     })
     .collect()
@@ -67,9 +71,15 @@ fn one_operator(wires: &Wires, id: NodeId, node: &Node) -> Option<Core> {
     Some(Core { queries, keys, values, scores: Vec::new(), context })
 }
 
-fn spelled_out(wires: &Wires, products: &HashSet<Value>, softmax: &Node) -> Option<Core> {
+/// The attention around a softmax of `logits` that ends with a node.
+fn spelled_out(
+    wires: &Wires,
+    products: &HashSet<Value>,
+    logits: Value,
+    softmax: &Node,
+) -> Option<Core> {
     let mut core = Core::default();
-    find_scores(wires, products, softmax.input(0)?, &mut core);
+    find_scores(wires, products, logits, &mut core);
     if core.scores.is_empty() {
         return None;
     }

@@ -9,7 +9,7 @@ use super::{
     attention::Core,
     wires::{Value, Wires},
 };
-use crate::graph::{ByNode, NodeId, View};
+use crate::graph::{ByNode, NodeId};
 use std::collections::{HashMap, HashSet};
 
 /// How much a value says. Of a node's inputs, those of the highest level are its content.
@@ -54,8 +54,8 @@ pub(super) enum Stop {
     Stream,
 }
 
-pub(super) struct Flow<'m> {
-    pub wires: Wires<'m>,
+pub(super) struct Flow<'v, 'm> {
+    pub wires: Wires<'v, 'm>,
     pub level: Vec<Level>,
     /// By value: the nearest value that all its content passes through.
     pub root: Vec<Value>,
@@ -101,8 +101,9 @@ impl Reach {
     }
 }
 
-impl<'m> Flow<'m> {
-    pub fn new(view: &View<'m>, wires: Wires<'m>, cores: &[Core]) -> Self {
+impl<'v, 'm> Flow<'v, 'm> {
+    pub fn new(wires: Wires<'v, 'm>, cores: &[Core]) -> Self {
+        let view = wires.view;
         let count = wires.len();
         let level = wires.constant.iter().map(|c| if *c { Level::Constant } else { Level::Side });
         let mut flow = Flow {

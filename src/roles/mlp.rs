@@ -17,7 +17,7 @@ pub(super) fn assign_low_rank(flow: &Flow, roles: &mut [Role]) {
         };
         let rank = site.in_features;
         let small = rank < sites[inner].in_features && rank < site.out_features;
-        let linear = !passes_activation(flow, &flow.sources(site.input).nodes);
+        let linear = !flow.wires.is_activated(site.input);
         if small && linear && is_beside_another(flow, inner, outer) {
             roles[inner] = Role::LowRank;
             roles[outer] = Role::LowRank;
@@ -75,20 +75,16 @@ pub(super) fn assign_gated(flow: &Flow, roles: &mut [Role]) -> Vec<Gated> {
 
 /// The sites of the two factors of a product, if these are two projections or two parts of one.
 fn gate_and_up(flow: &Flow, left: Value, right: Value, roles: &[Role]) -> Option<(usize, usize)> {
-    let (left, right) = (parts(flow, left, roles)?, parts(flow, right, roles)?);
-    if left.iter().any(|part| right.contains(part)) {
+    let (lefts, rights) = (parts(flow, left, roles)?, parts(flow, right, roles)?);
+    if lefts.iter().any(|part| rights.contains(part)) {
         return None;
     }
-    let (left, right) = (only_site(&left)?, only_site(&right)?);
-    if roles[left] != Role::Other || roles[right] != Role::Other {
+    let (gate, up) = (only_site(&lefts)?, only_site(&rights)?);
+    if roles[gate] != Role::Other || roles[up] != Role::Other {
         return None;
     }
-    let activated = |site: usize| {
-        let way = flow.reach(flow.wires.sites[site].product).nodes;
-        is_activated(flow, site) || passes_activation(flow, &way)
-    };
-    let swap = activated(right) && !activated(left);
-    Some(if swap { (right, left) } else { (left, right) })
+    let swap = is_activated(flow, up, right) && !is_activated(flow, gate, left);
+    Some(if swap { (up, gate) } else { (gate, up) })
 }
 
 /// What a value takes of a site's product: all, or the output of a cut.
@@ -146,11 +142,11 @@ pub(super) fn assign_plain(flow: &Flow, roles: &mut [Role]) {
 
 /// The one site that another reads through an activation.
 fn activated_site(flow: &Flow, site: &Projection, roles: &[Role]) -> Option<usize> {
-    let sources = flow.sources(site.input);
-    let mut ends: Vec<usize> = sources.ends.iter().map(|v| flow.site(*v)).collect::<Option<_>>()?;
+    let ends = flow.sources(site.input).ends;
+    let mut ends: Vec<usize> = ends.iter().map(|v| flow.site(*v)).collect::<Option<_>>()?;
     ends.retain(|end| roles[*end] != Role::LowRank);
     match ends[..] {
-        [only] if is_activated(flow, only) || passes_activation(flow, &sources.nodes) => Some(only),
+        [only] if is_activated(flow, only, site.input) => Some(only),
         _ => None,
     }
 }
@@ -219,17 +215,9 @@ fn is_weighed(flow: &Flow, site: usize, routed: &HashSet<Value>) -> bool {
     })
 }
 
-/// Whether the site's own node applies an activation function.
-fn is_activated(flow: &Flow, site: usize) -> bool {
+/// Whether an activation stands between a site's product and a value made of it, or is part of the
+/// site's own node.
+fn is_activated(flow: &Flow, site: usize, value: Value) -> bool {
     let node = flow.wires.nodes.get(flow.wires.sites[site].node);
-    node.is_some_and(|n| !n.activation().is_empty())
-}
-
-/// Whether one of the nodes is, or is the heart of, an activation function.
-fn passes_activation(flow: &Flow, nodes: &[NodeId]) -> bool {
-    nodes.iter().any(|id| match flow.wires.nodes[*id].op {
-        "Sigmoid" | "Tanh" | "Erf" | "Relu" | "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Celu"
-        | "Softplus" | "Softsign" | "HardSigmoid" | "HardSwish" | "Mish" | "Swish" | "Silu" => true,
-        op => op.ends_with("Gelu"),
-    })
+    node.is_some_and(|n| !n.activation().is_empty()) || flow.wires.is_activated(value)
 }

@@ -11,7 +11,7 @@ mod mlp;
 mod names;
 mod wires;
 
-use crate::graph::{NodeId, View};
+use crate::graph::{Constants, NodeId, View};
 use flow::Flow;
 use std::fmt;
 use wires::Wires;
@@ -173,13 +173,13 @@ impl fmt::Display for Role {
 /// What each site of a graph is for, in the order of `sites`.
 ///
 /// A nested graph is one of its own, with the sites that are nodes of it.
-pub fn find<'m>(view: &View<'m>, sites: &[Site<'m>]) -> Vec<Role> {
-    let wires = Wires::new(view, sites);
+pub fn find<'m>(view: &View<'m>, constants: &Constants<'_, 'm>, sites: &[Site<'m>]) -> Vec<Role> {
+    let wires = Wires::new(view, constants, sites);
     let packed = |site| attention::is_attention(&wires, site);
     let mut roles: Vec<Role> =
         wires.sites.iter().map(|s| if packed(s) { Role::Qkv } else { Role::Other }).collect();
     let cores = attention::cores(&wires);
-    let flow = Flow::new(view, wires, &cores);
+    let flow = Flow::new(wires, &cores);
     mlp::assign_low_rank(&flow, &mut roles);
     attention::assign(&flow, &cores, &mut roles);
     let routed = mlp::assign_routers(&flow, &mut roles);

@@ -2,25 +2,31 @@
 
 use super::Site;
 use crate::{
-    graph::{ByNode, NodeId, View, captured},
+    graph::{ByNode, Constants, NodeId, View, captured},
     proto::NodeProto,
+    values,
 };
 use std::collections::{HashMap, HashSet};
 
 /// A value's number.
 pub(super) type Value = usize;
 
-pub(super) struct Wires<'m> {
+pub(super) struct Wires<'v, 'm> {
+    pub view: &'v View<'m>,
+    constants: &'v Constants<'v, 'm>,
     pub nodes: ByNode<Node<'m>>,
     pub producer: Vec<Option<NodeId>>,
     pub readers: Vec<Vec<NodeId>>,
     /// Computed from stored data and from shapes alone.
     pub constant: Vec<bool>,
     pub is_output: Vec<bool>,
+    /// Computed from a site's product.
+    derived: Vec<bool>,
     pub sites: Vec<Projection>,
     /// The index of the site that a node is.
     pub site_at: ByNode<Option<usize>>,
     numbers: HashMap<&'m str, Value>,
+    names: Vec<&'m str>,
 }
 
 /// A site with its values as numbers.
@@ -40,17 +46,21 @@ pub(super) struct Node<'m> {
     captures: Vec<Value>,
 }
 
-impl<'m> Wires<'m> {
-    pub fn new(view: &View<'m>, sites: &[Site<'m>]) -> Self {
+impl<'v, 'm> Wires<'v, 'm> {
+    pub fn new(view: &'v View<'m>, constants: &'v Constants<'v, 'm>, sites: &[Site<'m>]) -> Self {
         let mut wires = Wires {
+            view,
+            constants,
             nodes: ByNode::default(),
             producer: Vec::new(),
             readers: Vec::new(),
             constant: Vec::new(),
             is_output: Vec::new(),
+            derived: Vec::new(),
             sites: Vec::with_capacity(sites.len()),
             site_at: ByNode::new(view, |_| None),
             numbers: HashMap::new(),
+            names: Vec::new(),
         };
         wires.nodes = ByNode::new(view, |(id, proto)| wires.connect(id, proto));
         for output in view.outputs() {
@@ -71,9 +81,17 @@ impl<'m> Wires<'m> {
             }
         }
         let products = sites.iter().map(|site| site.output).collect();
-        for name in constants(view, &products) {
+        for name in constant_values(view, &products) {
             if let Some(&value) = wires.numbers.get(name) {
                 wires.constant[value] = true;
+            }
+        }
+        for site in &wires.sites {
+            wires.derived[site.product] = true;
+        }
+        for (_, node) in wires.nodes.iter() {
+            if node.reads().any(|value| wires.derived[value]) {
+                node.outputs.iter().flatten().for_each(|value| wires.derived[*value] = true);
             }
         }
         wires
@@ -108,8 +126,28 @@ impl<'m> Wires<'m> {
             self.readers.push(Vec::new());
             self.constant.push(false);
             self.is_output.push(false);
+            self.derived.push(false);
+            self.names.push(name);
         }
         value
+    }
+
+    /// What comes of no product takes no part: a mask, for example.
+    fn is_aside(&self, name: &str) -> bool {
+        self.numbers.get(name).is_some_and(|value| !self.derived[*value])
+    }
+
+    /// Whether an activation stands between a value and the product that it comes from.
+    pub fn is_activated(&self, value: Value) -> bool {
+        let aside = |name: &str| self.is_aside(name);
+        values::is_activated(self.view, self.constants, self.names[value], &aside)
+    }
+
+    /// What a value is the softmax of, if that is spelled out.
+    pub fn softmax_in_parts(&self, value: Value) -> Option<Value> {
+        let aside = |name: &str| self.is_aside(name);
+        let scores = values::softmax(self.view, self.constants, self.names[value], &aside)?;
+        self.numbers.get(scores).copied()
     }
 
     pub fn len(&self) -> usize {
@@ -186,8 +224,8 @@ impl Node<'_> {
 /// The values of a graph and of those around it that need no graph input, other than its shape.
 ///
 /// A site's product is none of them, even where the activation is a stored table (relative positions).
-fn constants<'m>(view: &View<'m>, products: &HashSet<&str>) -> HashSet<&'m str> {
-    let mut known = view.outer().map(|outer| constants(outer, products)).unwrap_or_default();
+fn constant_values<'m>(view: &View<'m>, products: &HashSet<&str>) -> HashSet<&'m str> {
+    let mut known = view.outer().map(|outer| constant_values(outer, products)).unwrap_or_default();
     known.extend(view.stored());
     for (_, node) in view.nodes() {
         let shape_only = matches!(node.op_type(), "Shape" | "Size");

@@ -10,12 +10,11 @@
 //! x ───┴──────────── Mul ─ Round ─ Clip ─ MatMul(W) ─ p ─ Div ─ y   ⇒   x ─ BitLinear(codes, scale) ─ y
 //! ```
 //!
-//! The pictures are two spellings of many. The patterns only say where a chain ends: [`super::fake_quant`]
+//! The pictures are two spellings of many. The patterns only say where a chain ends: [`crate::values`]
 //! recognises the arithmetic before it. What only served the fake quantisation is orphaned by the new node
 //! and goes with it.
 
 use super::{
-    fake_quant::{Quantized, Stop, quantized},
     gemm::{BIASED_GEMM, PLAIN_GEMM},
     matmul::PLAIN_FUSED_MATMUL,
 };
@@ -24,6 +23,7 @@ use crate::{
     proto::tensor_proto::DataType,
     quant::Layout,
     rewrite::{Effect, Match, Projection, Reject, Rule},
+    values::{Quantized, Stop, quantized},
 };
 
 pub(super) fn rules() -> [Rule; 7] {

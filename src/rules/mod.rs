@@ -7,7 +7,6 @@
 mod attention;
 mod bitnet;
 mod chosen;
-mod fake_quant;
 mod gemm;
 mod matmul;
 mod quantized;

@@ -41,5 +41,6 @@ mod runtime;
 mod schedule;
 mod schema;
 mod text;
+mod values;
 mod variants;
 mod weights;

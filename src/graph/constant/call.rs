@@ -20,6 +20,11 @@ impl Limit {
     const SMALLEST: usize = 64 << 20;
     const LARGEST: usize = 16 << 30;
 
+    /// So many bytes.
+    pub fn of(bytes: usize) -> Self {
+        Limit(bytes)
+    }
+
     /// For results that take no memory of their own.
     pub const NONE: Self = Limit(usize::MAX);
 

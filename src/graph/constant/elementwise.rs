@@ -96,6 +96,7 @@ float_operator!(round, round_half_even, f64::round_ties_even);
 binary_operator!(add, Number::add);
 binary_operator!(sub, Number::sub);
 binary_operator!(mul, Number::mul);
+binary_operator!(prelu, |x, slope| if x < Default::default() { x.mul(slope) } else { x });
 comparison!(less, |a, b| a < b);
 comparison!(less_or_equal, |a, b| a <= b);
 comparison!(greater, |a, b| a > b);
@@ -216,6 +217,10 @@ pub fn min(call: &mut Call) -> Outcome {
 
 pub fn max(call: &mut Call) -> Outcome {
     fold(call, |pair, limit| numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::max)))
+}
+
+pub fn sum(call: &mut Call) -> Outcome {
+    fold(call, |pair, limit| numbers!(pair, (a, b) => Element::wrap, zip(a, b, limit, Number::add)))
 }
 
 pub fn bit_shift(call: &mut Call) -> Outcome {

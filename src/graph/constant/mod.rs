@@ -4,12 +4,14 @@
 //! of codes and whole quantisers between the initializer and the `MatMul`. [`Constants`] says which
 //! values depend on stored tensors alone, and computes them as ONNX defines the operators.
 
+mod activation;
 mod call;
 mod einsum;
 mod elementwise;
 mod layout;
 mod live;
 mod matrix;
+mod normalize;
 mod number;
 mod operators;
 mod quantize;
@@ -394,6 +396,26 @@ fn stored(tensor: &TensorProto) -> Result<Array, NotConstant> {
     })
 }
 
+/// Whether the evaluator knows a node's operator.
+pub fn is_computed(node: &NodeProto) -> bool {
+    operator(node).is_ok()
+}
+
+/// Whether each element that a node makes is made of the elements in its place alone.
+pub fn is_elementwise(node: &NodeProto) -> bool {
+    operator(node).is_ok_and(|operator| operator.is_elementwise(node.op_type()))
+}
+
+/// What a node makes of these inputs, in no more than so many bytes.
+pub fn compute(
+    node: &NodeProto,
+    inputs: Vec<Option<Array>>,
+    most: usize,
+) -> Result<Vec<Array>, NotConstant> {
+    let call = Call { node, inputs, limit: Limit::of(most) };
+    operator(node)?.run(call).map_err(|why| NotConstant::at(node, &why))
+}
+
 fn operator(node: &NodeProto) -> Result<Operator, NotConstant> {
     if node.graphs().next().is_some() {
         return Err(NotConstant::at(node, "it runs a nested graph"));
@@ -402,7 +424,7 @@ fn operator(node: &NodeProto) -> Result<Operator, NotConstant> {
         let why = format!("its attribute {} is a function's", attribute.name());
         return Err(NotConstant::at(node, &why));
     }
-    Operator::named(node.standard())
+    Operator::of(node)
         .ok_or_else(|| NotConstant::at(node, "the operator is not one the evaluator knows"))
 }
 

@@ -1,26 +1,51 @@
 //! The operators that the evaluator knows.
 
 use super::call::{Call, Reason};
-use super::{einsum, elementwise, layout, quantize, reduce};
+use super::{activation::activation, einsum, elementwise, layout, normalize, quantize, reduce};
 use crate::array::Array;
-use crate::proto::tensor_proto::DataType;
+use crate::proto::{NodeProto, tensor_proto::DataType};
 
 /// How an operator is computed.
 #[derive(Clone, Copy)]
 pub enum Operator {
     /// Moves elements about, or converts them.
     Layout(fn(&mut Call) -> Result<Array, Reason>),
-    /// The same with several outputs.
-    Split(fn(&mut Call) -> Result<Vec<Array>, Reason>),
+    /// Computes several outputs.
+    Several(fn(&mut Call) -> Result<Vec<Array>, Reason>),
     /// Computes: half-precision floats are computed as `f32` and rounded once.
     Arithmetic(fn(&mut Call) -> Result<Array, Reason>),
+    /// The same, each element from the elements in its place.
+    Elementwise(fn(&mut Call) -> Result<Array, Reason>),
 }
 
 impl Operator {
-    /// The operator of ONNX's standard domain with this name.
+    /// A node's operator.
+    pub fn of(node: &NodeProto) -> Option<Self> {
+        match node.operator().domain {
+            "" => Self::named(node.op_type()),
+            "com.microsoft" => Self::contributed(node.op_type()),
+            _ => None,
+        }
+    }
+
+    /// The operator with this name that ONNX Runtime adds to ONNX's own.
+    fn contributed(name: &str) -> Option<Self> {
+        use Operator::*;
+        Some(match name {
+            "Gelu" | "QuickGelu" | "FastGelu" | "BiasGelu" => Elementwise(activation),
+            "QuantizeLinear" => Arithmetic(quantize::quantize_linear),
+            "DequantizeLinear" => Arithmetic(quantize::dequantize_linear),
+            "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
+                Several(normalize::skip_layer)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The operator of ONNX's own with this name.
     ///
     /// Only those are here whose result depends on nothing but inputs and attributes.
-    pub fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         use Operator::*;
         Some(match name {
             "Constant" => Layout(layout::constant),
@@ -40,7 +65,7 @@ impl Operator {
             "Expand" => Layout(layout::expand),
             "Tile" => Layout(layout::tile),
             "Concat" => Layout(layout::concat),
-            "Split" => Split(layout::split),
+            "Split" => Several(layout::split),
             "Slice" => Layout(layout::slice),
             "Pad" => Layout(layout::pad),
             "Gather" => Layout(layout::gather),
@@ -48,34 +73,34 @@ impl Operator {
             "Trilu" => Layout(layout::trilu),
             "Where" => Layout(elementwise::select),
 
-            "Abs" => Arithmetic(elementwise::abs),
-            "Neg" => Arithmetic(elementwise::neg),
-            "Sign" => Arithmetic(elementwise::sign),
-            "Sqrt" => Arithmetic(elementwise::sqrt),
-            "Exp" => Arithmetic(elementwise::exp),
-            "Log" => Arithmetic(elementwise::log),
-            "Sin" => Arithmetic(elementwise::sin),
-            "Cos" => Arithmetic(elementwise::cos),
-            "Tanh" => Arithmetic(elementwise::tanh),
-            "Reciprocal" => Arithmetic(elementwise::reciprocal),
-            "Floor" => Arithmetic(elementwise::floor),
-            "Ceil" => Arithmetic(elementwise::ceil),
-            "Round" => Arithmetic(elementwise::round),
+            "Abs" => Elementwise(elementwise::abs),
+            "Neg" => Elementwise(elementwise::neg),
+            "Sign" => Elementwise(elementwise::sign),
+            "Sqrt" => Elementwise(elementwise::sqrt),
+            "Exp" => Elementwise(elementwise::exp),
+            "Log" => Elementwise(elementwise::log),
+            "Sin" => Elementwise(elementwise::sin),
+            "Cos" => Elementwise(elementwise::cos),
+            "Tanh" => Elementwise(elementwise::tanh),
+            "Reciprocal" => Elementwise(elementwise::reciprocal),
+            "Floor" => Elementwise(elementwise::floor),
+            "Ceil" => Elementwise(elementwise::ceil),
+            "Round" => Elementwise(elementwise::round),
             "Clip" => Layout(elementwise::clip),
-            "Min" => Arithmetic(elementwise::min),
-            "Max" => Arithmetic(elementwise::max),
-            "Add" => Arithmetic(elementwise::add),
-            "Sub" => Arithmetic(elementwise::sub),
-            "Mul" => Arithmetic(elementwise::mul),
-            "Div" => Arithmetic(elementwise::div),
-            "Mod" => Arithmetic(elementwise::modulo),
-            "Pow" => Arithmetic(elementwise::pow),
-            "IsNaN" => Arithmetic(elementwise::is_nan),
-            "Equal" => Arithmetic(elementwise::equal),
-            "Less" => Arithmetic(elementwise::less),
-            "LessOrEqual" => Arithmetic(elementwise::less_or_equal),
-            "Greater" => Arithmetic(elementwise::greater),
-            "GreaterOrEqual" => Arithmetic(elementwise::greater_or_equal),
+            "Min" => Elementwise(elementwise::min),
+            "Max" => Elementwise(elementwise::max),
+            "Add" => Elementwise(elementwise::add),
+            "Sub" => Elementwise(elementwise::sub),
+            "Mul" => Elementwise(elementwise::mul),
+            "Div" => Elementwise(elementwise::div),
+            "Mod" => Elementwise(elementwise::modulo),
+            "Pow" => Elementwise(elementwise::pow),
+            "IsNaN" => Elementwise(elementwise::is_nan),
+            "Equal" => Elementwise(elementwise::equal),
+            "Less" => Elementwise(elementwise::less),
+            "LessOrEqual" => Elementwise(elementwise::less_or_equal),
+            "Greater" => Elementwise(elementwise::greater),
+            "GreaterOrEqual" => Elementwise(elementwise::greater_or_equal),
             "Not" => Layout(elementwise::not),
             "And" => Layout(elementwise::and),
             "Or" => Layout(elementwise::or),
@@ -85,14 +110,49 @@ impl Operator {
             "BitwiseOr" => Layout(elementwise::bitwise_or),
             "BitwiseXor" => Layout(elementwise::bitwise_xor),
             "BitwiseNot" => Layout(elementwise::bitwise_not),
+            "Sum" => Elementwise(elementwise::sum),
+            "PRelu" => Elementwise(elementwise::prelu),
+            "Relu"
+            | "Sigmoid"
+            | "Erf"
+            | "Softsign"
+            | "Softplus"
+            | "Mish"
+            | "HardSwish"
+            | "HardSigmoid"
+            | "LeakyRelu"
+            | "Elu"
+            | "Celu"
+            | "Selu"
+            | "ThresholdedRelu"
+            | "Swish"
+            | "Gelu"
+            | "com.microsoft.Gelu"
+            | "com.microsoft.QuickGelu"
+            | "com.microsoft.FastGelu"
+            | "com.microsoft.BiasGelu" => Elementwise(activation),
+
             "DequantizeLinear" => Arithmetic(quantize::dequantize_linear),
             "QuantizeLinear" => Arithmetic(quantize::quantize_linear),
+            "DynamicQuantizeLinear" => Several(quantize::dynamic_quantize_linear),
+
+            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization" => {
+                Arithmetic(normalize::layer)
+            }
+            "InstanceNormalization" | "GroupNormalization" => Arithmetic(normalize::channels),
+            "MeanVarianceNormalization" => Arithmetic(normalize::mean_variance),
+            "LpNormalization" => Arithmetic(normalize::norm),
+            "GlobalAveragePool" => Arithmetic(normalize::average_pool),
 
             "ReduceSum" => Arithmetic(reduce::sum),
             "ReduceMean" => Arithmetic(reduce::mean),
             "ReduceL1" => Arithmetic(reduce::l1),
             "ReduceL2" => Arithmetic(reduce::l2),
             "ReduceSumSquare" => Arithmetic(reduce::sum_square),
+            "ReduceLogSum" => Arithmetic(reduce::log_sum),
+            "ReduceLogSumExp" => Arithmetic(reduce::log_sum_exp),
+            "Softmax" | "LogSoftmax" => Arithmetic(reduce::softmax),
+            "TopK" => Arithmetic(reduce::top_one),
             "ReduceMax" => Arithmetic(reduce::max),
             "ReduceMin" => Arithmetic(reduce::min),
             "Einsum" => Arithmetic(einsum::einsum),
@@ -102,11 +162,22 @@ impl Operator {
         })
     }
 
+    /// Whether each element of the result is made of the elements in its place alone.
+    pub fn is_elementwise(self, name: &str) -> bool {
+        const ALSO: [&str; 11] = [
+            "Identity", "Cast", "CastLike", "Dropout", "Where", "Clip", "Not", "And", "Or", "Xor",
+            "Constant",
+        ];
+        matches!(self, Operator::Elementwise(_)) || ALSO.contains(&name)
+    }
+
     pub fn run(self, mut call: Call) -> Result<Vec<Array>, Reason> {
         match self {
             Operator::Layout(run) => Ok(vec![run(&mut call)?]),
-            Operator::Split(run) => run(&mut call),
-            Operator::Arithmetic(run) => Ok(vec![in_single(run, &mut call)?]),
+            Operator::Several(run) => run(&mut call),
+            Operator::Arithmetic(run) | Operator::Elementwise(run) => {
+                Ok(vec![in_single(run, &mut call)?])
+            }
         }
     }
 }

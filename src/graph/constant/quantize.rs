@@ -59,6 +59,18 @@ pub fn quantize_linear(call: &mut Call) -> Outcome {
     })
 }
 
+/// Codes of 0 to 255 for the range of all elements, with its scale and its zero point.
+pub fn dynamic_quantize_linear(call: &mut Call) -> Result<Vec<Array>, Reason> {
+    let x = call.take(0)?;
+    let Array::F32(x) = x else { return Err(no_such(&x)) };
+    let (low, high) = x.iter().fold((0f32, 0f32), |(low, high), &x| (low.min(x), high.max(x)));
+    let scale = if high > low { (high - low) / 255.0 } else { 1.0 };
+    let zero = (-low / scale).round_ties_even().clamp(0.0, 255.0);
+    let codes = x.mapv(|x| ((x / scale).round_ties_even() + zero).clamp(0.0, 255.0) as u8);
+    let codes = Array::U8(codes.into_shared());
+    Ok(vec![codes, Array::from_scalar(scale), Array::from_scalar(zero as u8)])
+}
+
 /// Scale and zero point in forms that broadcast to the shape of what they belong to.
 struct Steps {
     scale: Elements<f32>,

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Reason, axis_indices};
 use super::elementwise::{broadcast, mismatch, no_such};
-use super::layout::standard;
+use super::layout::{standard, with_shape};
 use super::number::Number;
 use crate::array::{Array, Element, Elements};
 use ndarray::{Array2, ArrayView2, Ix2, LinalgScalar};
@@ -37,6 +37,53 @@ pub fn sum_square(call: &mut Call) -> Outcome {
     totals(x, &lanes, |term| term * term, |sum, _| sum)
 }
 
+pub fn log_sum(call: &mut Call) -> Outcome {
+    let (x, lanes) = Lanes::of(call)?;
+    totals(x, &lanes, |term| term, |sum, _| sum.ln())
+}
+
+pub fn log_sum_exp(call: &mut Call) -> Outcome {
+    let (x, lanes) = Lanes::of(call)?;
+    match x {
+        Array::F32(x) => lanes.fold(x, |lane| log_total(lane) as f32).map(Array::F32),
+        Array::F64(x) => lanes.fold(x, log_total).map(Array::F64),
+        other => Err(no_such(&other)),
+    }
+}
+
+/// The logarithm of the sum of powers of e, the largest taken out: none overflows.
+fn log_total<T: Into<f64> + Copy>(lane: &[T]) -> f64 {
+    let largest = lane.iter().map(|&e| e.into()).fold(f64::NEG_INFINITY, f64::max);
+    total(lane, |e| (e - largest).exp(), |sum, _| sum.ln()) + largest
+}
+
+/// `Softmax` and `LogSoftmax` along the last axis: other axes mean something else before opset 13.
+pub fn softmax(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let rank = x.shape().len();
+    if call.axis(None, rank)? + 1 != rank {
+        return Err("its axis is not the last".to_owned());
+    }
+    let log = call.node.op_type() == "LogSoftmax";
+    macro_rules! along_rows {
+        ($($variant:ident $type:ident)+) => {
+            match x {
+                $(Array::$variant(x) => {
+                    let mut x = standard(x);
+                    for mut row in x.rows_mut() {
+                        let sum = log_total(&row.to_vec());
+                        let part = |e: $type| (f64::from(e) - sum) as $type;
+                        row.mapv_inplace(|e| if log { part(e) } else { part(e).exp() });
+                    }
+                    Ok(Array::$variant(x))
+                })+
+                other => Err(no_such(&other)),
+            }
+        };
+    }
+    along_rows!(F32 f32 F64 f64)
+}
+
 macro_rules! extreme {
     ($name:ident, $f:ident) => {
         pub fn $name(call: &mut Call) -> Outcome {
@@ -55,6 +102,17 @@ macro_rules! extreme {
 
 extreme!(max, max);
 extreme!(min, min);
+
+/// The values of a `TopK` that asks for the one largest element.
+pub fn top_one(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let axes = vec![call.axis(Some(-1), x.shape().len())?];
+    let k = call.ints_or_input("k", 1)?.or(call.node.int("k").map(|k| vec![k]));
+    if k != Some(vec![1]) || call.node.int("largest") == Some(0) {
+        return Err("it asks for more than the one largest element".to_owned());
+    }
+    extreme!(@types max, (x, Lanes { axes, keep: true }); F32 F64 I8 I32 I64 U8)
+}
 
 /// Sums are accumulated in `f64` and rounded once.
 fn totals(
@@ -128,9 +186,18 @@ impl Lanes {
     }
 }
 
-/// The product of two matrices; stacks of them are not computed.
+/// The product of two matrices, the first of which may be a stack.
 pub fn mat_mul(call: &mut Call) -> Outcome {
-    match (call.take(0)?, call.take(1)?) {
+    let (a, b) = (call.take(0)?, call.take(1)?);
+    let shape = a.shape().to_vec();
+    if let ([stack @ .., rows, k], [_, n]) = (&shape[..], b.shape())
+        && !stack.is_empty()
+    {
+        let (total, n) = (stack.iter().product::<usize>() * rows, *n);
+        call.inputs = vec![Some(with_shape(a, &[total, *k])?), Some(b)];
+        return with_shape(mat_mul(call)?, &[stack, &[*rows, n]].concat());
+    }
+    match (a, b) {
         (Array::F32(a), Array::F32(b)) => product(call, &a, &b).map(from_matrix),
         (Array::F64(a), Array::F64(b)) => product(call, &a, &b).map(from_matrix),
         (a, b) => Err(mismatch(&a, &b)),

@@ -1,0 +1,87 @@
+//! Activation functions, computed in `f64` and rounded once.
+
+use super::call::{Call, Reason};
+use super::elementwise::{add, no_such};
+use crate::array::Array;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
+
+type Outcome = Result<Array, Reason>;
+
+/// The function that the node's operator is, of its first input; a second one is a bias.
+pub fn activation(call: &mut Call) -> Outcome {
+    let function = function(call);
+    let x = if call.inputs.len() > 1 { add(call)? } else { call.take(0)? };
+    match x {
+        Array::F32(x) => Ok(Array::F32(x.mapv_into(|x| function(f64::from(x)) as f32))),
+        Array::F64(x) => Ok(Array::F64(x.mapv_into(function))),
+        other => Err(no_such(&other)),
+    }
+}
+
+fn function(call: &Call) -> Box<dyn Fn(f64) -> f64> {
+    let attribute = |name, default| call.node.float(name).map_or(default, f64::from);
+    let alpha = |default| attribute("alpha", default);
+    match call.node.op_type() {
+        "Erf" => Box::new(erf),
+        "Sigmoid" => Box::new(sigmoid),
+        "Softsign" => Box::new(|x| x / (1.0 + x.abs())),
+        "Softplus" => Box::new(softplus),
+        "Mish" => Box::new(|x| x * softplus(x).tanh()),
+        "HardSwish" => Box::new(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+        "HardSigmoid" => {
+            let (alpha, beta) = (alpha(0.2), attribute("beta", 0.5));
+            Box::new(move |x| (alpha * x + beta).clamp(0.0, 1.0))
+        }
+        "LeakyRelu" => below_zero(alpha(0.01), |alpha, x| alpha * x),
+        "Elu" => below_zero(alpha(1.0), |alpha, x| alpha * x.exp_m1()),
+        "Celu" => below_zero(alpha(1.0), |alpha, x| alpha * (x / alpha).exp_m1()),
+        "Selu" => {
+            let elu = below_zero(alpha(1.673_263_2), |alpha, x| alpha * x.exp_m1());
+            let gamma = attribute("gamma", 1.050_701);
+            Box::new(move |x| gamma * elu(x))
+        }
+        "ThresholdedRelu" => {
+            let alpha = alpha(1.0);
+            Box::new(move |x| if x > alpha { x } else { 0.0 })
+        }
+        "Swish" | "QuickGelu" => {
+            let alpha = alpha(if call.node.op_type() == "Swish" { 1.0 } else { 1.702 });
+            Box::new(move |x| x * sigmoid(alpha * x))
+        }
+        "Gelu" | "BiasGelu" if call.node.string("approximate") != Some("tanh") => {
+            Box::new(|x| x * 0.5 * (1.0 + erf(x * FRAC_1_SQRT_2)))
+        }
+        "Gelu" | "FastGelu" => Box::new(|x| {
+            let inner = SQRT_2 * FRAC_2_SQRT_PI / 2.0 * (x + 0.044715 * x * x * x);
+            x * 0.5 * (1.0 + inner.tanh())
+        }),
+        _ => below_zero(0.0, |_, _| 0.0),
+    }
+}
+
+/// `x` itself above zero, a function of `alpha` and `x` below.
+fn below_zero(alpha: f64, below: fn(f64, f64) -> f64) -> Box<dyn Fn(f64) -> f64> {
+    Box::new(move |x| if x < 0.0 { below(alpha, x) } else { x })
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// `2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!`, whose terms have one sign (Abramowitz and Stegun 7.1.6).
+fn erf(x: f64) -> f64 {
+    if x.is_nan() || x.abs() >= 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum, mut n) = (x, x, 1.0);
+    while term.abs() > sum.abs() * f64::EPSILON {
+        term *= 2.0 * x * x / (2.0 * n + 1.0);
+        sum += term;
+        n += 1.0;
+    }
+    FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}

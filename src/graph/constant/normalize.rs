@@ -1,0 +1,129 @@
+//! Normalisations, computed in `f64` and rounded once.
+
+use super::call::{Call, Reason, axis_indices};
+use super::elementwise::{broadcast, no_such};
+use crate::array::{Array, Element, Elements, for_any};
+use ndarray::{ArrayD, Axis};
+
+type Outcome = Result<Array, Reason>;
+
+/// `(x - mean) / sqrt(variance + epsilon) · gain + shift` along the last axes, from `axis` on.
+pub fn layer(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let from = call.axis(Some(-1), x.shape().len())?;
+    let axes: Vec<usize> = (from..x.shape().len()).collect();
+    let centred = call.node.op_type() == "LayerNormalization";
+    let unit = unit(doubles(&x), &axes, centred, epsilon(call));
+    scaled(call, unit, 1, &x)
+}
+
+/// The same of `x + skip + bias`, which is the fourth result.
+pub fn skip_layer(call: &mut Call) -> Result<Vec<Array>, Reason> {
+    let simple = call.node.op_type().starts_with("SkipSimplified");
+    let (input, bias) = (call.take(0)?, if simple { 3 } else { 4 });
+    let mut sum = doubles(&input);
+    for index in [1, bias] {
+        if let Some(more) = call.take_optional(index) {
+            sum += &broadcast(&doubles(&more).into_shared(), input.shape())?;
+        }
+    }
+    let axes = [input.shape().len().checked_sub(1).ok_or("its input has no axes")?];
+    let unit =
+        unit(sum.clone(), &axes, !simple, call.node.float("epsilon").unwrap_or(1e-12).into());
+    let y = scaled(call, unit, 2, &input)?;
+    let (none, sum) = (Array::from_scalar(0f32), like(&input, sum)?);
+    Ok(vec![y, none.clone(), none, sum])
+}
+
+/// `InstanceNormalization`, and `GroupNormalization` with one gain a channel.
+pub fn channels(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let shape = x.shape().to_vec();
+    let [n, c, ..] = shape[..] else { return Err("its input has less than two axes".to_owned()) };
+    let groups = call.node.int("num_groups").map_or(Some(c), |g| usize::try_from(g).ok());
+    let groups = groups.filter(|g| *g > 0 && c % g == 0);
+    let groups = groups.ok_or_else(|| format!("its {c} channels make no groups"))?;
+    let grouped = [n, groups, shape.iter().skip(1).product::<usize>() / groups];
+    let failed = |e: ndarray::ShapeError| e.to_string();
+    let rows = doubles(&x).into_shape_with_order(&grouped[..]).map_err(failed)?;
+    let unit = unit(rows, &[2], true, epsilon(call));
+    let unit = unit.into_shape_with_order(&shape[..]).map_err(failed)?;
+    // Gain and shift belong to the second axis.
+    for operand in call.inputs.iter_mut().skip(1).flatten() {
+        let mut broad = vec![1; shape.len()];
+        broad[1] = operand.len();
+        *operand = super::layout::with_shape(operand.clone(), &broad)?;
+    }
+    scaled(call, unit, 1, &x)
+}
+
+/// `x / ‖x‖` along an axis.
+pub fn norm(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let axis = Axis(call.axis(Some(-1), x.shape().len())?);
+    let values = doubles(&x);
+    let sum = match call.node.int("p").unwrap_or(2) {
+        1 => values.mapv(f64::abs).sum_axis(axis),
+        _ => values.mapv(|e| e * e).sum_axis(axis).mapv(f64::sqrt),
+    };
+    like(&x, values / sum.insert_axis(axis))
+}
+
+/// `(x - mean) / (sqrt(variance) + 1e-9)` along some axes.
+pub fn mean_variance(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let axes = call.node.ints("axes").unwrap_or(&[0, 2, 3]);
+    let axes = axis_indices(axes, x.shape().len())?;
+    let values = doubles(&x);
+    let centred = &values - &mean(values.clone(), &axes);
+    let deviation = mean(centred.mapv(|e| e * e), &axes).mapv(|v| v.sqrt() + 1e-9);
+    like(&x, centred / deviation)
+}
+
+/// The mean over all axes but the first two.
+pub fn average_pool(call: &mut Call) -> Outcome {
+    let x = call.take(0)?;
+    let axes: Vec<usize> = (2..x.shape().len()).collect();
+    like(&x, mean(doubles(&x), &axes))
+}
+
+fn epsilon(call: &Call) -> f64 {
+    call.node.float("epsilon").unwrap_or(1e-5).into()
+}
+
+fn unit(x: ArrayD<f64>, axes: &[usize], centred: bool, epsilon: f64) -> ArrayD<f64> {
+    let x = if centred { &x - &mean(x.clone(), axes) } else { x };
+    let variance = mean(x.mapv(|e| e * e), axes);
+    x / variance.mapv(|v| (v + epsilon).sqrt())
+}
+
+fn mean(x: ArrayD<f64>, axes: &[usize]) -> ArrayD<f64> {
+    axes.iter().fold(x, |x, axis| {
+        let count = x.len_of(Axis(*axis)).max(1) as f64;
+        x.sum_axis(Axis(*axis)).insert_axis(Axis(*axis)) / count
+    })
+}
+
+/// Multiplied with the input at `index`, plus the next one, as far as there are any.
+fn scaled(call: &mut Call, mut unit: ArrayD<f64>, index: usize, like_x: &Array) -> Outcome {
+    let shape = unit.shape().to_vec();
+    if let Some(gain) = call.take_optional(index) {
+        unit *= &broadcast(&doubles(&gain).into_shared(), &shape)?;
+    }
+    if let Some(shift) = call.take_optional(index + 1) {
+        unit += &broadcast(&doubles(&shift).into_shared(), &shape)?;
+    }
+    like(like_x, unit)
+}
+
+fn doubles(x: &Array) -> ArrayD<f64> {
+    fn wide<T: Element>(x: &Elements<T>) -> ArrayD<f64> {
+        x.map(|e| e.to_f64())
+    }
+    for_any!(x, x => wide(x))
+}
+
+fn like(x: &Array, values: ArrayD<f64>) -> Outcome {
+    let refused = || no_such(x);
+    Array::F64(values.into_shared()).cast(x.dtype()).ok_or_else(refused)
+}

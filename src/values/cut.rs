@@ -1,0 +1,298 @@
+//! The part of a graph between two values, found and evaluated.
+
+use crate::{
+    array::{Array, Elements},
+    graph::{Constants, NodeId, View, compute, is_computed, is_elementwise},
+    proto::{NodeProto, TensorProto, element_count, tensor_proto::DataType, tensor_shape_proto},
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// The most nodes of a cut: a norm with its casts has about twenty.
+const MOST_NODES: usize = 64;
+/// The most bytes that the values of one evaluation take together.
+const MOST_BYTES: usize = 256 << 20;
+/// The most elements of a constant that is read.
+const MOST_ELEMENTS: usize = 1 << 20;
+/// The length of an axis that nothing tells: a prime, so that nothing fits it by chance.
+const UNKNOWN: usize = 1009;
+
+/// A graph, and how cuts are made in it.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a, 'm> {
+    pub view: &'a View<'m>,
+    pub constants: &'a Constants<'a, 'm>,
+    /// A product that counts as its first operand: what is done before it and after it is one.
+    pub product: Option<NodeId>,
+    /// What is given from elsewhere, as a mask is: it counts as a constant of ones.
+    pub aside: &'a dyn Fn(&str) -> bool,
+}
+
+/// The nodes that compute `value` of `x`, constants and nothing else, in graph order.
+#[derive(Clone)]
+pub(super) struct Cut<'a, 'm> {
+    pub sight: Sight<'a, 'm>,
+    pub x: &'m str,
+    pub value: &'m str,
+    pub nodes: Vec<NodeId>,
+}
+
+/// The values of a cut.
+pub(super) type Values<'m> = HashMap<&'m str, Array>;
+
+impl<'a, 'm> Sight<'a, 'm> {
+    pub fn new(view: &'a View<'m>, constants: &'a Constants<'a, 'm>) -> Self {
+        Sight { view, constants, product: None, aside: &|_| false }
+    }
+
+    pub fn node(&self, id: NodeId) -> &'m NodeProto {
+        self.view.node(id)
+    }
+
+    /// The cuts that end at a value, the one with the nearest `x` first: every value that all ways to
+    /// it pass through.
+    pub fn cuts(self, value: &'m str) -> Cuts<'a, 'm> {
+        let ahead = BTreeMap::from([(self.view.producer(value), vec![value])]);
+        Cuts { sight: self, value, ahead, nodes: Vec::new() }
+    }
+
+    /// The length of a value's last axis, where the file tells or what it is made of does.
+    pub fn width(&self, value: &str) -> Option<usize> {
+        self.width_within(value, 8)
+    }
+
+    fn width_within(&self, value: &str, steps: usize) -> Option<usize> {
+        use tensor_shape_proto::dimension::Value::DimValue;
+        let shape = self.view.declared(value).and_then(|declared| declared.shape.as_ref());
+        if let Some(DimValue(length)) = shape.and_then(|shape| shape.dim.last()?.value.clone()) {
+            return usize::try_from(length).ok();
+        }
+        if let Some(stored) = self.view.initializer(value) {
+            return usize::try_from(stored.dims.last().copied().unwrap_or(1)).ok();
+        }
+        let node = self.node(self.view.producer(value)?);
+        let input = |index: usize| self.width_within(node.input(index)?, steps.checked_sub(1)?);
+        match node.op_type() {
+            "Reshape" => {
+                let target = self.constants.value(node.input(1)?).ok()?.to_i64s()?;
+                usize::try_from(*target.last()?).ok().filter(|length| *length > 0)
+            }
+            "MatMul" => input(1),
+            "Gather" if node.int("axis").unwrap_or(0) == 0 => input(0),
+            // Of operands that are repeated to fit, the others tell.
+            _ if is_elementwise(node) => {
+                (0..node.input.len()).find_map(|i| input(i).filter(|n| *n > 1))
+            }
+            name if name.ends_with("Normalization") => input(0),
+            _ => None,
+        }
+    }
+
+    /// Whether a node multiplies with a stored matrix: what comes before it is another layer's.
+    fn is_projection(&self, node: &NodeProto) -> bool {
+        let matrix = |value: &String| {
+            let leaves = self.constants.expression(value).map(|e| e.initializers);
+            leaves.is_ok_and(|leaves| {
+                leaves.iter().any(|t| element_count(t) > t.dims.iter().max().map(|d| *d as usize))
+            })
+        };
+        matches!(node.op_type(), "MatMul" | "Gemm") && node.input.iter().any(matrix)
+    }
+
+    fn is_given(&self, value: &str) -> bool {
+        value.is_empty() || (self.aside)(value) || self.constants.is_constant(value)
+    }
+}
+
+/// Goes back from a value, the latest node first: where one value alone is left ahead, the nodes passed
+/// are a cut.
+pub(super) struct Cuts<'a, 'm> {
+    sight: Sight<'a, 'm>,
+    value: &'m str,
+    /// The values that are still to be followed, by the node that makes them.
+    ahead: BTreeMap<Option<NodeId>, Vec<&'m str>>,
+    nodes: Vec<NodeId>,
+}
+
+impl<'a, 'm> Iterator for Cuts<'a, 'm> {
+    type Item = Cut<'a, 'm>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let id = self.ahead.pop_last()?.0?;
+            for value in self.follow(id)? {
+                let values = self.ahead.entry(self.sight.view.producer(value)).or_default();
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            self.nodes.push(id);
+            if self.nodes.len() > MOST_NODES {
+                return None;
+            }
+            if self.ahead.len() == 1
+                && let Some([x]) = self.ahead.values().next().map(Vec::as_slice)
+            {
+                let (Cuts { sight, value, .. }, x) = (&*self, *x);
+                let nodes = self.nodes.iter().rev().copied().collect();
+                return Some(Cut { sight: *sight, x, value, nodes });
+            }
+        }
+    }
+}
+
+impl<'m> Cuts<'_, 'm> {
+    /// What a node's result is made of, constants left out; `None` where it leads to another layer or
+    /// can't be computed.
+    fn follow(&self, id: NodeId) -> Option<Vec<&'m str>> {
+        let Sight { product, .. } = self.sight;
+        let node = self.sight.node(id);
+        let count = match node.op_type() {
+            "Shape" | "Size" => 0,
+            _ if product == Some(id) || skips(node) => 1,
+            _ if !is_computed(node) || self.sight.is_projection(node) => return None,
+            _ => node.input.len(),
+        };
+        let inputs = node.input.iter().take(count).map(String::as_str);
+        Some(inputs.filter(|value| !self.sight.is_given(value)).collect())
+    }
+}
+
+/// Whether a node normalises the sum of its first inputs. Such a sum counts as its first operand.
+pub(super) fn skips(node: &NodeProto) -> bool {
+    node.operator().domain == "com.microsoft" && node.op_type().starts_with("Skip")
+}
+
+impl<'m> Cut<'_, 'm> {
+    /// Whether each element of `value` is made of the element of `x` in its place.
+    pub fn is_elementwise(&self) -> bool {
+        self.nodes().all(is_elementwise)
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &'m NodeProto> {
+        self.nodes.iter().map(|id| self.sight.node(*id))
+    }
+
+    /// The constants that its nodes read.
+    pub fn constants(&self) -> impl Iterator<Item = &'m str> {
+        let read = self.nodes().flat_map(|node| node.input.iter().map(String::as_str));
+        read.filter(|value| self.sight.constants.is_constant(value))
+    }
+
+    /// Every value of the cut where `x` is this array. All floats are computed in the array's type,
+    /// whichever width the graph gives them.
+    pub fn at(&self, x: Array) -> Result<Values<'m>, String> {
+        let (values, end) = self.until(x);
+        end.map(|()| values).map_err(|(_, why)| why)
+    }
+
+    /// The same up to a node that can't be computed, and why.
+    pub fn until(&self, x: Array) -> (Values<'m>, Result<(), (NodeId, String)>) {
+        let (float, mut bytes) = (x.dtype(), 0);
+        let mut values = Values::from([(self.x, x)]);
+        for &id in &self.nodes {
+            let node = self.sight.node(id);
+            let left = MOST_BYTES.saturating_sub(bytes);
+            let outputs = match self.outputs(id, &values, left) {
+                Ok(outputs) => outputs,
+                Err(why) => return (values, Err((id, why))),
+            };
+            for (name, output) in node.output.iter().zip(outputs) {
+                bytes += output.byte_len();
+                values.insert(name, in_float(output, float));
+            }
+        }
+        (values, Ok(()))
+    }
+
+    fn outputs(&self, id: NodeId, values: &Values, most: usize) -> Result<Vec<Array>, String> {
+        let node = self.sight.node(id);
+        if self.sight.product == Some(id) {
+            return Ok(vec![self.read(node, &node.input[0], values)?]);
+        }
+        let inputs = self.inputs(node, values)?;
+        if is_float_cast(node, &inputs) {
+            return Ok(inputs.into_iter().take(1).flatten().collect());
+        }
+        compute(node, inputs, most).map_err(|why| why.to_string())
+    }
+
+    fn inputs(&self, node: &NodeProto, values: &Values) -> Result<Vec<Option<Array>>, String> {
+        let bias = if node.op_type().contains("Simplified") { 3 } else { 4 };
+        let left_out = |index| skips(node) && (index == 1 || index == bias);
+        let read = |(index, input): (usize, &String)| match input.as_str() {
+            "" => Ok(None),
+            _ if left_out(index) => Ok(None),
+            input => self.read(node, input, values).map(Some),
+        };
+        node.input.iter().enumerate().map(read).collect()
+    }
+
+    fn read(&self, node: &NodeProto, input: &str, values: &Values) -> Result<Array, String> {
+        let x = &values[self.x];
+        if let Some(known) = values.get(input) {
+            return Ok(known.clone());
+        }
+        let constants = self.sight.constants;
+        if constants.is_constant(input) {
+            let made_of = constants.expression(input).map_err(|why| why.to_string())?;
+            let large =
+                |t: &&TensorProto| element_count(t).is_none_or(|count| count > MOST_ELEMENTS);
+            if made_of.initializers.iter().any(large) {
+                return Err(format!("`{input}` is too large to try it"));
+            }
+            let value = constants.value(input).map_err(|why| why.to_string())?;
+            return Ok(in_float(value, x.dtype()));
+        }
+        match node.standard() {
+            "Shape" => Ok(self.stand_in(input, x)),
+            _ if !(self.sight.aside)(input) => Err(format!("`{input}` is not known")),
+            name => {
+                let condition = name == "Where" && node.input[0] == input;
+                let dtype = if condition { DataType::Bool } else { x.dtype() };
+                Array::from_scalar(1i64).cast(dtype).ok_or_else(|| "no type".to_owned())
+            }
+        }
+    }
+
+    /// Something of the shape that a value outside of the cut may have: as many rows as `x`.
+    fn stand_in(&self, value: &str, x: &Array) -> Array {
+        let rank = self.sight.view.rank(value).unwrap_or(x.shape().len());
+        let mut shape: Vec<usize> = x.shape().iter().copied().chain([1; 8]).take(rank).collect();
+        if let Some(last) = shape.last_mut() {
+            *last = self.sight.width(value).unwrap_or(UNKNOWN);
+        }
+        Array::Bool(Elements::default(shape))
+    }
+}
+
+fn in_float(array: Array, float: DataType) -> Array {
+    if is_float(array.dtype()) { array.clone().cast(float).unwrap_or(array) } else { array }
+}
+
+fn is_float(dtype: DataType) -> bool {
+    use DataType::*;
+    matches!(dtype, Float | Double | Float16 | Bfloat16)
+}
+
+/// Whether a node only changes the width of floats.
+fn is_float_cast(node: &NodeProto, inputs: &[Option<Array>]) -> bool {
+    let to = node.int("to").map(|to| to as i32);
+    let target = match (node.standard(), inputs) {
+        ("Cast", _) => to.and_then(|to| DataType::try_from(to).ok()),
+        ("CastLike", [_, Some(like)]) => Some(like.dtype()),
+        _ => None,
+    };
+    let float = inputs.first().and_then(Option::as_ref).is_some_and(|x| is_float(x.dtype()));
+    float && target.is_some_and(is_float)
+}
+
+/// Numbers between -1 and 1 that are the same everywhere: splitmix64.
+pub(super) fn noise(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+}
