@@ -60,12 +60,13 @@
 //! |---|---|
 //! | read and write models | [`proto`] as files, [`text`] as text; [`files`] for whatever else is to be there whole or not at all |
 //! | rewrite them | [`rewrite`](mod@rewrite) with the [`rules`] of the recipe, [`report`] for what was done |
-//! | train the QAT variant | [`schedule`] for λ, [`weights`] for the way back |
+//! | train the QAT variant | [`variants`]: its manifest, λ by a schedule, the way back |
 //! | run them | `runtime`, with `npz` for inputs and outputs |
 //! | compute BitLinears alone | [`kernels`] and [`quant`] |
 //! | write rules | [`rewrite::Rule`], on top of [`pattern`], [`graph`] with [`array`](mod@array) for its constants, and [`roles`] |
 
 pub mod array;
+mod draft;
 mod error;
 pub mod files;
 pub mod graph;
@@ -73,6 +74,7 @@ pub mod kernels;
 #[cfg(feature = "runtime")]
 pub mod npz;
 pub mod operator;
+mod options;
 pub mod pattern;
 pub mod proto;
 pub mod quant;
@@ -82,9 +84,8 @@ pub mod roles;
 pub mod rules;
 #[cfg(feature = "runtime")]
 pub mod runtime;
-pub mod schedule;
 pub mod text;
 pub mod values;
-pub mod weights;
+pub mod variants;
 
 pub use error::{Error, ErrorKind, Result};

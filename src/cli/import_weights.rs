@@ -13,8 +13,7 @@ use bitonnx::{
     Error, ErrorKind, Result,
     files::{self, Target},
     proto::{self, ExternalData, ModelProto},
-    rewrite::Manifest,
-    weights::import_weights,
+    variants::{Manifest, import_weights},
 };
 use prost::Message as _;
 use serde_json::json;

@@ -1,25 +1,18 @@
 //! From a projection to the nodes and initializers that come in its place.
 
 use super::{
-    draft::{Draft, Naming, Store},
-    lrc::{self, Factors},
-    names::Names,
-    options::{Granularity, LowRank, LowRankInit, Options},
-    qat::{self, Groups},
+    emission::{Emission, Form},
     rule::{Effect, Projection},
-    subln,
     survey::Site,
-    template::{INPUT, PART_SIZES},
     weight::Weight,
 };
 use crate::{
+    draft::{Factors, Names, Store},
     graph::View,
-    operator::{self, BitLinear},
-    proto::{
-        AttributeProto, ModelProto, NodeProto, attribute_proto::AttributeType, opset,
-        tensor_proto::DataType,
-    },
+    options::{Granularity, LowRank, LowRankInit, Options},
+    proto::{ModelProto, NodeProto, opset, tensor_proto::DataType},
     quant::{self, Matrix, Storage, Ternary},
+    variants::{Parameter, qat},
 };
 use bytes::Bytes;
 use std::{collections::HashMap, fmt, ops::Range};
@@ -90,13 +83,6 @@ pub(super) struct Corrected {
     pub errors: [f64; 2],
 }
 
-/// An initializer that belongs to a projection, and what it is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Parameter {
-    pub name: String,
-    pub role: &'static str,
-}
-
 impl<'o> Converter<'o> {
     pub fn new(model: &ModelProto, options: &'o Options) -> Self {
         Converter {
@@ -152,7 +138,6 @@ impl<'o> Converter<'o> {
             lrc: None,
             parameters: Vec::new(),
         };
-        let data_type = projection.data_type;
         let form = if self.is_qat() {
             let weight = self.float_weight(projection);
             converted.parameters.push(Parameter { name: weight.clone(), role: "weight" });
@@ -167,7 +152,6 @@ impl<'o> Converter<'o> {
         converted.lrc = lrc;
         let mut emission = Emission {
             projection,
-            data_type,
             form,
             insert_norm: converted.subln == Some(Subln::Inserted),
             factors,
@@ -252,131 +236,6 @@ impl<'o> Converter<'o> {
     }
 }
 
-/// What comes in place of a projection's product.
-enum Form {
-    /// A BitLinear of these initializers.
-    Inference { codes: String, scale: String },
-    /// The product of blends: with this float weight, in groups of rows that share a scale.
-    Qat { weight: String, groups: Vec<Range<usize>> },
-}
-
-/// One projection on its way into the graph.
-struct Emission<'e> {
-    projection: &'e Projection,
-    /// The type of the input and of the product.
-    data_type: DataType,
-    form: Form,
-    insert_norm: bool,
-    factors: Option<Factors>,
-    parameters: &'e mut Vec<Parameter>,
-}
-
-impl Emission<'_> {
-    /// The rule's template with the graph's names in it, and the projection in place of its BitLinear.
-    fn nodes(&mut self, store: &mut Store, view: &View, site: &Site) -> Vec<NodeProto> {
-        let source = view.node(site.node);
-        let base = view.node(site.root).output.first().map_or("", String::as_str);
-        let mut values: HashMap<String, String> =
-            site.bound.values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        values.insert(INPUT.into(), self.projection.input.clone());
-        let mut attributes = site.bound.attributes.clone();
-        let parts = rows_of_parts(&site.part_sizes, self.projection.weight.n);
-        let parts = parts.into_iter().map(|rows| rows.len() as i64).collect();
-        attributes.insert(PART_SIZES.into(), ints(parts));
-        let mut nodes = Vec::new();
-        for template in site.rule.template.filled(&values, &attributes) {
-            for output in &template.output {
-                let fresh = || store.names.fresh(base, output);
-                values.entry(output.clone()).or_insert_with(fresh);
-            }
-            let own = &values[&template.output[0]];
-            let mut draft = Draft::new(store, site, source, own);
-            if template.domain() == operator::DOMAIN {
-                self.projection(&mut draft, &values[&template.input[0]], own);
-            } else {
-                draft.add_nodes(vec![template], values.clone(), Naming::Labels);
-            }
-            nodes.append(&mut draft.nodes);
-        }
-        nodes
-    }
-
-    /// Norm, product and correction: from `x` to `y`.
-    fn projection(&mut self, draft: &mut Draft, x: &str, y: &str) {
-        let mut x = x.to_owned();
-        let to = self.data_type;
-        // Before opset 15 the definition can't cast back to its input's type.
-        let back = draft.store.opset < 15 && to != DataType::Float;
-        if self.projection.casts && !back {
-            x = cast(draft, &x, to);
-        }
-        if self.insert_norm {
-            x = self.norm(draft, &x);
-        }
-        let product = if self.factors.is_some() { draft.fresh("bit") } else { y.to_owned() };
-        match &self.form {
-            Form::Inference { codes, scale } => {
-                let wide = if back { cast(draft, &x, DataType::Float) } else { x.clone() };
-                let made = if back { draft.fresh("product") } else { product.clone() };
-                let bit_linear =
-                    BitLinear { in_features: self.projection.weight.k, eps: self.projection.eps };
-                let node = bit_linear.node(["x", "codes", "scale"], "y");
-                let bound = [("x", &wide), ("codes", codes), ("scale", scale), ("y", &made)];
-                let bound = bound.map(|(name, value)| (name.to_owned(), value.clone()));
-                draft.add_nodes(vec![node], bound.into(), Naming::Labels);
-                if back {
-                    let text = format!("narrow = Cast <to = {}> (product)", to as i32);
-                    let bound = [("product", &*made), ("narrow", &product)];
-                    draft.add(&text, &bound, Naming::Values);
-                }
-            }
-            Form::Qat { weight, groups } => {
-                let layout = self.projection.weight.layout;
-                let groups = Groups::of(groups);
-                let (key_x, key_w) =
-                    (format!("x {x}"), format!("w {layout:?} {groups:?} {weight}"));
-                let a = draft.shared(key_x, |draft| qat::activation(draft, &x, to));
-                let w =
-                    draft.shared(key_w, |draft| qat::weight(draft, weight, layout, &groups, to));
-                qat::product(draft, &a, &w, &product, to);
-            }
-        }
-        if let Some(factors) = &self.factors {
-            let lambda = match self.form {
-                Form::Qat { .. } => Some(qat::lambda_as(draft, to)),
-                Form::Inference { .. } => None,
-            };
-            let branch = lrc::branch(draft, &x, factors, lambda.as_deref());
-            let bound = [("product", &*product), ("lrc", &*branch), ("corrected", y)];
-            draft.add("corrected = Add (product, lrc)", &bound, Naming::Values);
-            self.parameters.extend(
-                [("lrc_u", &factors.u), ("lrc_v", &factors.v)]
-                    .map(|(role, name)| Parameter { name: name.clone(), role }),
-            );
-        }
-    }
-
-    /// The norm of `x`. In an inference file projections of one input share it, since all gains are ones.
-    fn norm(&mut self, draft: &mut Draft, x: &str) -> String {
-        let (weight, to) = (&self.projection.weight, self.data_type);
-        let mut make = |draft: &mut Draft| {
-            let gain = draft.store.gain(draft.site.root.graph(), &weight.name, weight.k, to);
-            let made = subln::norm(draft, x, &gain, to);
-            self.parameters.push(Parameter { name: gain, role: "subln_gain" });
-            made
-        };
-        match self.form {
-            Form::Qat { .. } => make(draft),
-            Form::Inference { .. } => draft.shared(format!("subln {x}"), make),
-        }
-    }
-}
-
-fn cast(draft: &mut Draft, x: &str, to: DataType) -> String {
-    let text = format!("cast = Cast <to = {}> (x)", to as i32);
-    draft.add(&text, &[("x", x)], Naming::Values)
-}
-
 /// The ternary weight that a folded blend is, apart from what its cut-off fractions left of zeros.
 fn without_residue(source: &Weight, groups: &[Range<usize>]) -> Option<Ternary> {
     if source.storage != Storage::F32 {
@@ -416,8 +275,4 @@ fn rows_of_parts(sizes: &[usize], n: usize) -> Vec<Range<usize>> {
         end - size..end
     };
     sizes.iter().map(rows).collect()
-}
-
-fn ints(ints: Vec<i64>) -> AttributeProto {
-    AttributeProto { r#type: Some(AttributeType::Ints as i32), ints, ..AttributeProto::default() }
 }

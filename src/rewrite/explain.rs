@@ -3,18 +3,18 @@
 use super::{
     carry_out,
     convert::Converter,
-    options::Options,
     policy::{Decision, decide},
     rule::Rule,
-    settle,
     survey::{Nearest, Recipe, Site, nearest, survey},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     graph::{self, Graphs, NodeId, View},
+    options::Options,
     proto::{ModelProto, NodeProto, opset},
     report::{Action, Entry},
     text,
+    variants::settle,
 };
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};

@@ -5,38 +5,30 @@
 //! knows a rule by name.
 
 mod convert;
-mod draft;
+mod emission;
 mod explain;
-mod lrc;
-mod names;
-mod options;
-mod parameters;
 mod parts;
 mod policy;
-mod qat;
 mod rule;
-mod settle;
-mod subln;
 mod survey;
 mod template;
 mod weight;
 
+pub use crate::options::{Filter, Granularity, LowRankInit, Options, Placement, Trainable};
 pub use explain::{Explanation, Outcome, RuleText, explain};
-pub use options::{Filter, Granularity, LowRankInit, Options, Placement, Trainable};
-pub use parameters::{Manifest, ManifestEntry, can_train};
 pub use rule::{Effect, Match, NoMatch, Projection, Reject, Rule, RuleBuilder};
 pub use weight::Weight;
 
 use crate::{
+    draft::Names,
     error::{Error, ErrorKind, Result},
     graph::{self, Constants, Edit, Graphs},
     operator::{self, metadata},
     proto::{self, ModelProto, StringStringEntryProto, opset},
     report::{Action, Entry, Report},
+    variants::{self, Manifest, Parameter, Parameters, qat, settle},
 };
-use convert::{Converted, Converter, Parameter};
-use names::Names;
-use parameters::Parameters;
+use convert::{Converted, Converter};
 use policy::{Decision, decide};
 use std::{borrow::Cow, collections::HashSet};
 use survey::{Recipe, Site, survey};
@@ -363,7 +355,7 @@ fn finish(
     edit.apply(&mut model);
     let manifest = if options.qat {
         raise_ir_version(&mut model, DEFAULTS_SINCE);
-        Some(parameters::finish(&mut model, parameters, &mut names, options)?)
+        Some(variants::finish(&mut model, parameters, &mut names, options)?)
     } else {
         operator::define(&mut model)?;
         raise_ir_version(&mut model, FUNCTIONS_SINCE);

@@ -1,9 +1,10 @@
 //! Which projections are converted: their roles by default, the user's filters against it.
 
-use super::{options::Options, rule::Effect, survey::Site};
+use super::{rule::Effect, survey::Site};
 use crate::{
     error::{Error, ErrorKind, Result},
     operator::BitLinear,
+    options::Options,
 };
 
 /// What becomes of a projection, and why.

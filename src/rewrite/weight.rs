@@ -1,6 +1,7 @@
 //! A projection's weight, as its node reads it.
 
 use crate::{
+    draft,
     graph::{Constants, NotConstant},
     proto::{TensorProto, element_count, tensor_bytes, tensor_proto::DataType},
     quant::{self, Layout, Storage},
@@ -69,18 +70,14 @@ impl Weight {
             n,
             k,
             layout,
-            storage: storage(matrix.dtype).ok_or("has elements that are no floats")?,
+            storage: draft::storage(matrix.dtype).ok_or("has elements that are no floats")?,
             data: matrix.bytes,
         })
     }
 
     /// The type of the data.
     pub fn data_type(&self) -> DataType {
-        match self.storage {
-            Storage::F32 => DataType::Float,
-            Storage::F16 => DataType::Float16,
-            Storage::Bf16 => DataType::Bfloat16,
-        }
+        draft::data_type(self.storage)
     }
 
     /// Lets go of data that [`Weight::recall`] can compute again: those of all weights of a model in f32
@@ -114,16 +111,6 @@ fn share_of(tensor: &TensorProto, elements: usize) -> u64 {
     match element_count(tensor) {
         Some(count) if count > elements => bytes / count as u64 * elements as u64,
         _ => bytes,
-    }
-}
-
-/// How the quantiser calls an element type, if it reads it.
-pub(super) fn storage(dtype: DataType) -> Option<Storage> {
-    match dtype {
-        DataType::Float => Some(Storage::F32),
-        DataType::Float16 => Some(Storage::F16),
-        DataType::Bfloat16 => Some(Storage::Bf16),
-        _ => None,
     }
 }
 

@@ -24,22 +24,26 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("pattern", &["graph", "proto", "text"]),
     ("roles", &["graph", "proto", "values"]),
     ("report", &["roles"]),
+    ("options", &["error", "roles"]),
+    ("draft", &["graph", "operator", "proto", "quant", "text"]),
+    (
+        "variants",
+        &["draft", "error", "graph", "operator", "options", "pattern", "proto", "quant", "values"],
+    ),
     (
         "rewrite",
         &[
-            "error", "graph", "operator", "pattern", "proto", "quant", "report", "roles", "text",
-            "values",
+            "draft", "error", "graph", "operator", "options", "pattern", "proto", "quant",
+            "report", "roles", "text", "values", "variants",
         ],
     ),
     ("rules", &["graph", "pattern", "proto", "quant", "rewrite", "values"]),
     ("runtime", &["error", "kernels", "npz", "operator", "proto"]),
-    ("schedule", &["error"]),
-    ("weights", &["error", "proto", "rewrite"]),
     (
         "cli",
         &[
-            "error", "files", "kernels", "npz", "proto", "report", "rewrite", "rules", "runtime",
-            "text", "weights",
+            "error", "files", "kernels", "npz", "options", "proto", "report", "rewrite", "rules",
+            "runtime", "text", "variants",
         ],
     ),
 ];

@@ -1,6 +1,6 @@
 //! λ schedules: their values, their ends, and that a stop changes nothing.
 
-use bitonnx::schedule::{Schedule, Shape};
+use bitonnx::variants::schedule::{Schedule, Shape};
 use proptest::prelude::*;
 use std::{path::Path, process::Command};
 

@@ -6,9 +6,10 @@ use bitonnx::{
     ErrorKind,
     proto::{self, ModelProto},
     report::{Action, Report},
-    rewrite::{Filter, Granularity, LowRankInit, Manifest, Options, Placement, Trainable, rewrite},
+    rewrite::{Filter, Granularity, LowRankInit, Options, Placement, Trainable, rewrite},
     rules::recipe,
     text,
+    variants::Manifest,
 };
 use half::f16;
 use std::{

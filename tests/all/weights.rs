@@ -3,9 +3,8 @@
 use bitonnx::{
     Error, ErrorKind,
     proto::{self, ModelProto, StringStringEntryProto, TensorProto, tensor_proto::DataType},
-    rewrite::Manifest,
     text::parse_model,
-    weights::{Imported, import_weights},
+    variants::{Imported, Manifest, import_weights},
 };
 use bytes::Bytes;
 use safetensors::{Dtype, tensor::TensorView};

@@ -3,7 +3,10 @@
 //! An option is a field of [`Options`] and nothing else: its name, type, default and first paragraph are
 //! those of the command line, of configuration files and of the JSON in reports and in rewritten files.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    roles::Role,
+};
 use regex::Regex;
 use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, ops::Not};
@@ -141,14 +144,14 @@ enum Pattern {
 
 /// A low-rank correction.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct LowRank {
+pub(crate) struct LowRank {
     pub rank: Rank,
     pub init: LowRankInit,
 }
 
 /// How a correction's rank is given.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Rank {
+pub(crate) enum Rank {
     /// For every projection.
     Fixed(usize),
     /// `max(1, floor(ratio · min(n, k)))`.
@@ -193,9 +196,40 @@ impl Options {
     }
 
     /// The correction beside each projection, if there is one.
-    pub(super) fn low_rank(&self) -> Option<LowRank> {
+    pub(crate) fn low_rank(&self) -> Option<LowRank> {
         let rank = self.lrc_rank.map(Rank::Fixed).or(self.lrc_ratio.map(Rank::Ratio))?;
         Some(LowRank { rank, init: self.lrc_init.unwrap_or_default() })
+    }
+}
+
+impl Placement {
+    /// Whether projections of this role get a norm.
+    pub fn covers(self, role: Role) -> bool {
+        use Role::*;
+        let attention = matches!(
+            role,
+            Q | K | V | Qkv | Kv | O | CrossQ | CrossK | CrossV | CrossQkv | CrossKv | CrossO
+        );
+        let output = matches!(role, O | CrossO | Down | Fc2 | ExpertDown);
+        let mlp = matches!(role, Gate | Up | GateUp | Fc1 | ExpertGate | ExpertUp);
+        match self {
+            Placement::None => false,
+            Placement::Attention => attention,
+            Placement::Output => output,
+            Placement::All => attention || output || mlp,
+        }
+    }
+}
+
+impl LowRank {
+    /// The rank for a weight `[n, k]`, or why there is none.
+    pub(crate) fn rank_for(&self, n: usize, k: usize) -> Result<usize, String> {
+        let most = n.min(k);
+        match self.rank {
+            Rank::Fixed(rank) if rank > most => Err(format!("rank {rank} is more than {most}")),
+            Rank::Fixed(rank) => Ok(rank),
+            Rank::Ratio(ratio) => Ok(((ratio * most as f64) as usize).max(1)),
+        }
     }
 }
 

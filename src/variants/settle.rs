@@ -7,11 +7,12 @@
 //! What is left is a model that was trained with BitLinear, for which there are rules. Parameters that
 //! importers read through an `Identity` are read directly again.
 
-use super::{options::Options, parameters::can_train, qat};
+use super::{manifest::can_train, qat};
 use crate::{
     error::{Error, ErrorKind, Result},
     graph::{Constants, Edit, Graphs, NodeId, View},
     operator::metadata,
+    options::Options,
     pattern::Pattern,
     proto::{ModelProto, NodeProto, ValueInfoProto, type_proto},
     values::norm,
@@ -29,14 +30,14 @@ const BLEND: &str = "
     y = Add (a, share)";
 
 /// Whether a model is a QAT file: it has the input and something that blends by it.
-pub(super) fn is_qat(model: &ModelProto) -> bool {
+pub(crate) fn is_qat(model: &ModelProto) -> bool {
     let graphs = Graphs::of(model);
     let blends = |view: &View| !blends(view, &graphs.constants(view.id())).is_empty();
     model.graph.iter().any(|graph| graph.input.iter().any(is_lambda)) && graphs.iter().any(blends)
 }
 
 /// The options that a QAT file was made with, as its inference model has them, and filters given now.
-pub(super) fn made_with(model: &ModelProto, now: &Options) -> Option<serde_json::Value> {
+pub(crate) fn made_with(model: &ModelProto, now: &Options) -> Option<serde_json::Value> {
     let entry = metadata::get(&model.metadata_props, metadata::OPTIONS)?;
     let mut options: serde_json::Value = serde_json::from_str(entry).ok()?;
     options.as_object_mut()?.remove("qat");
@@ -51,7 +52,7 @@ pub(super) fn made_with(model: &ModelProto, now: &Options) -> Option<serde_json:
 /// The model at λ = 1, without the input.
 ///
 /// An error where the input is read by what is no blend.
-pub(super) fn settle(mut model: ModelProto) -> Result<ModelProto> {
+pub(crate) fn settle(mut model: ModelProto) -> Result<ModelProto> {
     let graphs = Graphs::of(&model);
     let mut edit = Edit::default();
     for view in graphs.iter() {

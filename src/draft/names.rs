@@ -4,7 +4,7 @@ use crate::proto::{GraphProto, ModelProto};
 use std::collections::HashSet;
 
 /// Every name of a model's values and nodes, so that a new one is new.
-pub(super) struct Names(HashSet<String>);
+pub(crate) struct Names(HashSet<String>);
 
 impl Names {
     pub fn of(model: &ModelProto) -> Self {

@@ -3,36 +3,14 @@
 //! `x · 1/sqrt(mean(x²) + eps) · gain` along the last axis, eps 1e-6, gain ones (BitNet b1.58 2B4T
 //! Technical Report, arXiv:2504.12285; BitDistill, arXiv:2510.13998).
 
-use super::{
-    draft::{Axis, Draft, Naming, reduce},
-    options::Placement,
-};
-use crate::{proto::tensor_proto::DataType, roles::Role};
-
-impl Placement {
-    /// Whether projections of this role get a norm.
-    pub fn covers(self, role: Role) -> bool {
-        use Role::*;
-        let attention = matches!(
-            role,
-            Q | K | V | Qkv | Kv | O | CrossQ | CrossK | CrossV | CrossQkv | CrossKv | CrossO
-        );
-        let output = matches!(role, O | CrossO | Down | Fc2 | ExpertDown);
-        let mlp = matches!(role, Gate | Up | GateUp | Fc1 | ExpertGate | ExpertUp);
-        match self {
-            Placement::None => false,
-            Placement::Attention => attention,
-            Placement::Output => output,
-            Placement::All => attention || output || mlp,
-        }
-    }
-}
+use super::{Axis, Draft, Naming, reduce};
+use crate::proto::tensor_proto::DataType;
 
 /// Appends the norm of `x`, `[..., k]`, and returns what it makes, of x's type.
 ///
 /// Types of 16 bits are normalised in f32, as `RMSNormalization` does. Before that operator, it is spelled
 /// as ONNX Runtime's optimizer knows it (SimplifiedLayerNormFusion asks for `Pow` and `Div`).
-pub(super) fn norm(draft: &mut Draft, x: &str, gain: &str, data_type: DataType) -> String {
+pub(crate) fn norm(draft: &mut Draft, x: &str, gain: &str, data_type: DataType) -> String {
     let opset = draft.store.opset;
     if opset >= 23 {
         let text = "subln = RMSNormalization <axis = -1, epsilon = 1e-6> (x, gain)";

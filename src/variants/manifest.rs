@@ -4,15 +4,12 @@
 //! of its own name, however often it is used. The manifest beside the file says of every initializer
 //! whether it is trained, and what it is.
 
-use super::{
-    convert::Parameter,
-    names::Names,
-    options::{Options, Trainable},
-    weight::storage,
-};
+use super::qat;
 use crate::{
+    draft::{Names, storage},
     error::{Error, ErrorKind, Result},
     graph::{Constants, Edit, Graphs, NodeId, View},
+    options::{Options, Trainable},
     proto::{ModelProto, NodeProto, TensorProto, element_count, raw_bytes, tensor_proto::DataType},
     quant::{Layout, Matrix},
     values::norm,
@@ -70,9 +67,16 @@ pub struct ManifestEntry {
     pub identity: Option<String>,
 }
 
+/// An initializer that belongs to a projection, and what it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parameter {
+    pub name: String,
+    pub role: &'static str,
+}
+
 /// The parameters found so far, by initializer.
 #[derive(Debug, Default)]
-pub(super) struct Parameters(HashMap<String, (&'static str, Option<String>)>);
+pub(crate) struct Parameters(HashMap<String, (&'static str, Option<String>)>);
 
 impl Parameters {
     /// The embedding tables and norms of a model.
@@ -124,7 +128,7 @@ fn around_projections<'m>(
 
 /// Makes a QAT file of a model: gives it its input, reads its parameters through `Identity`s, and says
 /// what is trained.
-pub(super) fn finish(
+pub(crate) fn finish(
     model: &mut ModelProto,
     parameters: &Parameters,
     names: &mut Names,
@@ -132,7 +136,7 @@ pub(super) fn finish(
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
         version: 1,
-        lambda: super::qat::LAMBDA.into(),
+        lambda: qat::LAMBDA.into(),
         preset: options.trainable.unwrap_or_default(),
         initializers: Vec::new(),
     };
@@ -143,7 +147,7 @@ pub(super) fn finish(
     let mut wrap = Wrap { parameters, options, names, nodes, entries, edit };
     graphs.iter().for_each(|view| wrap.graph(view));
     wrap.edit.apply(model);
-    model.graph.iter_mut().for_each(|graph| graph.input.push(super::qat::lambda_input()));
+    model.graph.iter_mut().for_each(|graph| graph.input.push(qat::lambda_input()));
     if manifest.initializers.iter().all(|entry| !entry.trainable) {
         return Err(nothing_to_train(manifest.preset));
     }
@@ -261,7 +265,7 @@ fn is_rotation(table: &TensorProto) -> bool {
 }
 
 /// Whether a tensor can be trained: a scalar is a constant of the arithmetic.
-pub fn can_train(tensor: &TensorProto) -> bool {
+pub(super) fn can_train(tensor: &TensorProto) -> bool {
     let float = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double]
         .map(|t| t as i32)
         .contains(&tensor.data_type());

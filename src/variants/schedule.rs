@@ -60,7 +60,7 @@ fn logistic(z: f64) -> f64 {
 /// "max": 1.0}`: what is read back continues with the very values that would have come.
 ///
 /// ```
-/// use bitonnx::schedule::{Schedule, Shape};
+/// use bitonnx::variants::schedule::{Schedule, Shape};
 /// # fn main() -> bitonnx::Result<()> {
 /// let mut schedule = Schedule::new(Shape::Linear, 4, 0.0, 1.0)?;
 /// schedule.advance();

@@ -4,21 +4,21 @@
 //! `Cast<f32>(Cast<i64>(d·2^40))·2^-40`: integers carry no gradient, which makes this the straight-through
 //! estimator (Bengio et al., arXiv:1308.3432) in plain ONNX.
 
-use super::draft::{Axis, Draft, Naming, reduce};
 use crate::{
+    draft::{Axis, Draft, Naming, reduce},
     proto::{TensorShapeProto, TypeProto, ValueInfoProto, tensor_proto::DataType, type_proto},
     quant::Layout,
 };
 use std::ops::Range;
 
 /// The graph input that blends from float (0) to quantised (1).
-pub(super) const LAMBDA: &str = "lambda";
+pub(crate) const LAMBDA: &str = "lambda";
 
 /// The largest magnitude that a blend whose difference was cut to multiples of 2^-40 leaves of a zero.
-pub(super) const RESIDUE: f32 = 1.0 / (1u64 << 40) as f32;
+pub(crate) const RESIDUE: f32 = 1.0 / (1u64 << 40) as f32;
 
 /// The input as a graph declares it: a float of rank 0, without a default.
-pub(super) fn lambda_input() -> ValueInfoProto {
+pub(crate) fn lambda_input() -> ValueInfoProto {
     use type_proto::{Tensor, Value};
     let tensor = Tensor {
         elem_type: Some(DataType::Float as i32),
@@ -53,7 +53,7 @@ fn in_f32(input: &str, wide: &str, data_type: DataType, text: &str) -> String {
 }
 
 /// Appends the product of two blends as `y`, in this type: like BitLinear it computes in f32 and casts once.
-pub(super) fn product(draft: &mut Draft, x: &str, w: &str, y: &str, data_type: DataType) {
+pub(crate) fn product(draft: &mut Draft, x: &str, w: &str, y: &str, data_type: DataType) {
     let bound = [("x", x), ("w", w), ("y", y)];
     match data_type {
         DataType::Float => draft.add("y = MatMul (x, w)", &bound, Naming::Labels),
@@ -66,7 +66,7 @@ pub(super) fn product(draft: &mut Draft, x: &str, w: &str, y: &str, data_type: D
 }
 
 /// Lambda in this type.
-pub(super) fn lambda_as(draft: &mut Draft, data_type: DataType) -> String {
+pub(crate) fn lambda_as(draft: &mut Draft, data_type: DataType) -> String {
     match data_type {
         DataType::Float => LAMBDA.to_owned(),
         narrow => draft.shared(format!("lambda {}", narrow as i32), |draft| {
@@ -77,7 +77,7 @@ pub(super) fn lambda_as(draft: &mut Draft, data_type: DataType) -> String {
 }
 
 /// Appends the blend of an activation `[..., k]` with its int8 form, in f32, and returns what it makes.
-pub(super) fn activation(draft: &mut Draft, x: &str, data_type: DataType) -> String {
+pub(crate) fn activation(draft: &mut Draft, x: &str, data_type: DataType) -> String {
     let peak = reduce("ReduceMax", "x_magnitude", Axis::Last, draft.store.opset);
     let text = format!(
         "x_magnitude = Abs (x_wide)
@@ -98,7 +98,7 @@ pub(super) fn activation(draft: &mut Draft, x: &str, data_type: DataType) -> Str
 
 /// What shares one scale.
 #[derive(Debug)]
-pub(super) enum Groups {
+pub(crate) enum Groups {
     /// Everything.
     Tensor,
     /// Each output.
@@ -121,7 +121,7 @@ impl Groups {
 /// Appends the blend of a weight with its ternary form, in f32, and returns what it makes: `[k, n]`.
 ///
 /// The mean is taken in f64, so that every engine finds the same scale, and from it the same codes.
-pub(super) fn weight(
+pub(crate) fn weight(
     draft: &mut Draft,
     w: &str,
     layout: Layout,

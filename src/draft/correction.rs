@@ -2,34 +2,19 @@
 //!
 //! Low-Rank Correction for Quantized LLMs, arXiv:2412.07902.
 
-use super::{
-    draft::{Draft, Naming},
-    options::{LowRank, Rank},
-};
+use super::{Draft, Naming};
 
 /// The names of a correction's factors.
 #[derive(Debug, Clone)]
-pub(super) struct Factors {
+pub(crate) struct Factors {
     /// `[n, rank]`.
     pub u: String,
     /// `[k, rank]`.
     pub v: String,
 }
 
-impl LowRank {
-    /// The rank for a weight `[n, k]`, or why there is none.
-    pub(super) fn rank_for(&self, n: usize, k: usize) -> Result<usize, String> {
-        let most = n.min(k);
-        match self.rank {
-            Rank::Fixed(rank) if rank > most => Err(format!("rank {rank} is more than {most}")),
-            Rank::Fixed(rank) => Ok(rank),
-            Rank::Ratio(ratio) => Ok(((ratio * most as f64) as usize).max(1)),
-        }
-    }
-}
-
 /// Appends the branch, times `lambda` where there is one, and returns what it makes.
-pub(super) fn branch(
+pub(crate) fn correction(
     draft: &mut Draft,
     x: &str,
     factors: &Factors,

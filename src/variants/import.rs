@@ -3,12 +3,12 @@
 //! They come in a safetensors file (<https://github.com/huggingface/safetensors>, "Format"), keyed by the
 //! names of the model's initializers, and stay slices of it: nothing is copied or converted.
 
+use super::manifest::{Manifest, can_train};
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::{
         ModelProto, TensorProto, element_count, graphs, raw_bytes, stand_in, tensor_proto::DataType,
     },
-    rewrite::{Manifest, can_train},
 };
 use bytes::Bytes;
 use safetensors::{Dtype, SafeTensors};
