@@ -215,6 +215,12 @@ impl<'a> Body<'a> {
         self.op("Reshape", &[value, &shape], &[("allowzero", Attribute::Int(1))])
     }
 
+    /// A number, which exporters write as a vector of one too.
+    pub fn rank_zero(&mut self, number: &Given) -> String {
+        let scalar = number.shape.is_empty();
+        if scalar { number.name.clone() } else { self.reshape::<i64>(&number.name, &[]) }
+    }
+
     /// The value with its axes in another order.
     pub fn transpose(&mut self, value: &str, axes: &[i64]) -> String {
         self.op("Transpose", &[value], &[("perm", Attribute::Ints(axes))])

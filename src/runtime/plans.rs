@@ -26,6 +26,7 @@ use super::{
 };
 use crate::error::Result;
 use std::collections::{HashSet, VecDeque};
+use tract_core::optim::Optimizer;
 use tract_hir::internal::*;
 
 /// Plans that are kept: say, for prompts of some lengths and for a token.
@@ -40,6 +41,10 @@ const TOLERANCE: f32 = 5e-3;
 
 /// The same where numbers are f16.
 const TOLERANCE_F16: f32 = 2e-2;
+
+/// tract simplifies a model in at most so many steps for each of its nodes. Less than one is enough, but
+/// its rules for the bodies of `Scan` may go round in circles: each step leaves the same model.
+const STEPS: usize = 16;
 
 /// A plan for certain inputs.
 pub(super) struct Plan {
@@ -187,8 +192,9 @@ fn plan(lowered: &Lowered, dense: &Dense, key: Key, open: Vec<Axis>) -> Result<P
 }
 
 /// What tract's `into_optimized` does, with packed matrices shared.
-fn optimized(model: TypedModel, dense: &Dense) -> TractResult<TypedModel> {
-    let mut model = model.into_decluttered()?;
+fn optimized(mut model: TypedModel, dense: &Dense) -> TractResult<TypedModel> {
+    let steps = STEPS * model.nodes().len();
+    Optimizer::declutter().stopping_at(steps).optimize(&mut model)?;
     model.optimize_with_session(&mut dense.optimizer().session())?;
     Ok(model)
 }

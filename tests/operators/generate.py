@@ -20,13 +20,13 @@ rng = np.random.default_rng(0)
 def f32(*shape): return rng.standard_normal(shape).astype(np.float32)
 
 
-def case(name, node, outputs, inputs, stored=(), opset=17, nodes=()):
-    """`node` with these inputs (arrays by name, graph inputs unless named in `stored`)."""
+def case(name, node, outputs, inputs, stored=(), opset=17, nodes=(), open=()):
+    """`node` with these inputs (arrays by name, graph inputs unless named in `stored`, of any sizes where named in `open`)."""
     if sys.argv[1:] and name not in sys.argv[1:]: return
     kind = lambda a: h.np_dtype_to_tensor_dtype(a.dtype)
     graph = h.make_graph(
         [*nodes, node], name,
-        [h.make_tensor_value_info(k, kind(a), a.shape) for k, a in inputs.items() if k not in stored],
+        [h.make_tensor_value_info(k, kind(a), [None] * a.ndim if k in open else a.shape) for k, a in inputs.items() if k not in stored],
         [h.make_empty_tensor_value_info(o) for o in outputs],
         [nh.from_array(a, k) for k, a in inputs.items() if k in stored])
     model = h.make_model(graph, ir_version=10, opset_imports=[h.make_opsetid("", opset), h.make_opsetid(MS, 1)])
@@ -256,3 +256,24 @@ case("scan-backwards", std("Scan", ["s", "x", "g"], ["y", "rows"], body=step, nu
                            scan_output_axes=[-1], scan_output_directions=[1]), ["y", "rows"],
      dict(s=f32(2, 3), x=f32(2, 5, 3), g=f32(5, 3), decay=np.array(0.5, np.float32)))
 case("lstm", std("LSTM", ["x", "w", "r"], ["y", "h", "c"], hidden_size=4), ["y", "h", "c"], dict(x=f32(5, 1, 3), w=f32(1, 16, 3), r=f32(1, 16, 4)), ["w", "r"])
+
+# ---------------------------------------------------------------- what is at the edge
+gqa("gqa-padded-prompt", 5, 0, [4, 2])
+gqa("gqa-padded-window", 5, 0, [4, 1], packed=False, local_window_size=2)
+for name, equation, *shapes in (("total", "ij->", (2, 3)), ("trace", "ii", (3, 3)), ("inner", "...i,...i->...", (4,), (4,))):
+    inputs = {f"x{i}": f32(*shape) for i, shape in enumerate(shapes)}
+    case(f"einsum-{name}", std("Einsum", [*inputs], ["y"], equation=equation), ["y"], inputs)
+for mode, p in (("reflect", (-1, 1)), ("wrap", (2, -2)), ("edge", (-3, 4))):
+    case(f"pad-{mode}-crop", std("Pad", ["x", "p"], ["y"], mode=mode), ["y"], dict(x=f32(5), p=pads(*p)), ["p"], opset=19)
+case("pad-value-vector", std("Pad", ["x", "p", "v"], ["y"]), ["y"], dict(x=f32(5), p=pads(1, 2), v=f32(1)), ["p", "v"])
+case("range-vectors", std("Range", ["a", "b", "c"], ["y"]), ["y"], dict(a=pads(2), b=pads(9), c=pads(3)), ["a", "b", "c"])
+
+# ---------------------------------------------------------------- ONNX's own
+# tract's rules for the body of this Scan go round in circles.
+name = "linear_attention_gated_delta_gqa_expanded"
+if not sys.argv[1:] or name in sys.argv[1:]:
+    from onnx.backend.test.case.node import collect_testcases
+    test = next(t for t in collect_testcases(None) if t.name == f"test_{name}")
+    onnx.save(test.model, HERE / f"{name}.onnx")
+    sets = zip(("in", "out"), (test.model.graph.input, test.model.graph.output), test.data_sets[0])
+    np.savez_compressed(HERE / f"{name}.npz", **{f"case0/{way}/{v.name}": a for way, values, arrays in sets for v, a in zip(values, arrays)})

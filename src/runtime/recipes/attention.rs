@@ -282,7 +282,13 @@ fn group_query(body: &mut Body) -> TractResult<Vec<String>> {
     }
     let queries = body.reshape(&positions, &[batch.clone(), 1.to_dim(), seq.clone(), 1.to_dim()]);
     let left = body.int("local_window_size").filter(|w| *w > 0).map(|w| w - 1);
-    let seen = window(body, &queries, &k.shape[2], left, Some(0));
+    let near = window(body, &queries, &k.shape[2], left, Some(0));
+    // Padding stands after the last key of its sequence.
+    let (keys, last) = (body.range(&k.shape[2]), body.input(5)?.name.clone());
+    let last = body.cast(&last, DatumType::I64)?;
+    let last = body.reshape(&last, &[-1, 1, 1, 1]);
+    let there = body.op("LessOrEqual", &[&keys, &last], &[]);
+    let seen = both(body, near, Some(there));
     let bias = body.optional(10).map(|g| g.name.clone());
     let mut sink = body.optional(11).map(|g| g.name.clone());
     if sink.is_none() && body.int("smooth_softmax").is_some_and(|s| s > 0) {
@@ -497,8 +503,12 @@ fn mask_of(
     }
     let mut seen = None;
     if body.int("unidirectional").unwrap_or(0) != 0 {
-        let steps = body.range(seq);
-        let before = body.number(total.clone() - seq);
+        let before = total.clone() - seq;
+        ensure!(
+            before.to_i64().ok().is_none_or(|n| n >= 0),
+            "it is causal and has more queries than keys"
+        );
+        let (steps, before) = (body.range(seq), body.number(before));
         let positions = body.op("Add", &[&steps, &before], &[]);
         let positions = body.reshape(&positions, &[seq.clone(), 1.to_dim()]);
         seen = window(body, &positions, total, None, Some(0));

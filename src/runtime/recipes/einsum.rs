@@ -40,7 +40,7 @@ fn einsum(body: &mut Body) -> TractResult<Vec<String>> {
             Some(free[..hidden].iter().rev().chain(&named).collect())
         }
     };
-    let result = result.context("its result is not written as letters")?;
+    let mut result = result.context("its result is not written as letters")?;
 
     // Axes of size one that are broadcast go.
     let sizes = operands.iter().flat_map(|(given, letters)| letters.chars().zip(&given.shape));
@@ -56,9 +56,18 @@ fn einsum(body: &mut Body) -> TractResult<Vec<String>> {
         names.push(name);
         terms.push(term);
     }
+    // tract takes a result without letters for one that is not given.
+    let scalar = result.is_empty();
+    if let (true, Some(one), Some(name)) = (scalar, free.get(hidden), names.first_mut()) {
+        let axes = body.ints(&[0]);
+        *name = body.op("Unsqueeze", &[name, &axes], &[]);
+        terms[0].insert(0, *one);
+        result.push(*one);
+    }
     let equation = format!("{}->{result}", terms.join(","));
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Ok(vec![body.op("Einsum", &names, &[("equation", Attribute::Text(&equation))])])
+    let y = body.op("Einsum", &names, &[("equation", Attribute::Text(&equation))]);
+    Ok(vec![if scalar { body.reshape::<i64>(&y, &[]) } else { y }])
 }
 
 /// The term with these letters, the last first, in the place of its ellipsis.

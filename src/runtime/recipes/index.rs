@@ -100,7 +100,8 @@ fn range(body: &mut Body) -> TractResult<Vec<String>> {
             return Ok(vec![body.constant(values)]);
         }
     }
-    Ok(vec![body.op("Range", &[&start.name, &limit.name, &delta.name], &[])])
+    let bounds = [start, limit, delta].map(|bound| body.rank_zero(&bound));
+    Ok(vec![body.op("Range", &bounds.each_ref().map(String::as_str), &[])])
 }
 
 /// past `[b, …]`, update, write_indices `[b]`: the past with the update along an axis from there on.

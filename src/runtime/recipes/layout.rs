@@ -17,9 +17,11 @@ fn pad(body: &mut Body) -> TractResult<Vec<String>> {
             (body.int_list("pads"), body.scalar(value, x.datum_type)?)
         }
         _ => {
-            let zero = Tensor::zero_scalar_dt(x.datum_type)?;
-            let value = body.optional(2).map(|g| g.name.clone());
-            (body.input(1)?.ints(), value.unwrap_or_else(|| body.constant(zero)))
+            let value = match body.optional(2).cloned() {
+                Some(value) => body.rank_zero(&value),
+                None => body.constant(Tensor::zero_scalar_dt(x.datum_type)?),
+            };
+            (body.input(1)?.ints(), value)
         }
     };
     let pads = pads.context("its pads are not known before it runs")?;
@@ -36,41 +38,45 @@ fn pad(body: &mut Body) -> TractResult<Vec<String>> {
     for (axis, (before, after)) in around.iter_mut().enumerate() {
         let (start, end) = ((*before).min(0), (*after).min(0));
         if start < 0 || end < 0 {
-            y = body.slice(&y, axis, -start, sizes[axis].clone() + end);
+            let past = sizes[axis].clone() + end;
             sizes[axis] += start + end;
+            ensure!(
+                sizes[axis].to_i64().ok().is_none_or(|n| n >= 0),
+                "it crops more than there is"
+            );
+            y = body.slice(&y, axis, -start, past);
             (*before, *after) = (*before - start, *after - end);
         }
     }
     let mode = body.text("mode");
-    if mode == "wrap" {
-        for (axis, (before, after)) in around.into_iter().enumerate() {
-            y = wrapped(body, y, axis, &sizes[axis], before, after);
-        }
-        return Ok(vec![y]);
+    if mode.is_empty() || mode == "constant" {
+        let pads = around.iter().map(|p| p.0).chain(around.iter().map(|p| p.1));
+        let pads = body.ints(&pads.collect::<Vec<_>>());
+        return Ok(vec![body.op("Pad", &[&y, &pads, &value], &[])]);
     }
-    let mode = if mode.is_empty() { "constant" } else { mode };
-    let pads = around.iter().map(|p| p.0).chain(around.iter().map(|p| p.1));
-    let pads = body.ints(&pads.collect::<Vec<_>>());
-    let inputs = [y.as_str(), &pads, &value];
-    let inputs = if mode == "constant" { &inputs[..] } else { &inputs[..2] };
-    Ok(vec![body.op("Pad", inputs, &[("mode", Attribute::Text(mode))])])
+    for (axis, (before, after)) in around.into_iter().enumerate() {
+        if before > 0 || after > 0 {
+            let size = sizes[axis].to_i64().context("the size of an axis is open")?;
+            let places = (-before..size + after).map(|at| repeated(mode, at, size));
+            let places = body.ints(&places.collect::<TractResult<Vec<_>>>()?);
+            y = body.op("Gather", &[&y, &places], &[("axis", Attribute::Int(axis as i64))]);
+        }
+    }
+    Ok(vec![y])
 }
 
-/// What an axis ends with before it, and what it begins with after it.
-fn wrapped(
-    body: &mut Body,
-    x: String,
-    axis: usize,
-    size: &TDim,
-    before: i64,
-    after: i64,
-) -> String {
-    if before == 0 && after == 0 {
-        return x;
-    }
-    let head = body.slice(&x, axis, size.clone() - before, size);
-    let tail = body.slice(&x, axis, 0, after);
-    body.op("Concat", &[&head, &x, &tail], &[("axis", Attribute::Int(axis as i64))])
+/// The place within an axis that has what a mode puts at a place before or after it.
+fn repeated(mode: &str, at: i64, size: i64) -> TractResult<i64> {
+    ensure!(size > 0, "it repeats an axis that is empty");
+    Ok(match mode {
+        "edge" => at.clamp(0, size - 1),
+        "reflect" => {
+            let back = at.rem_euclid((2 * (size - 1)).max(1));
+            back.min(2 * (size - 1) - back)
+        }
+        "wrap" => at.rem_euclid(size),
+        _ => bail!("its mode {mode} is not supported"),
+    })
 }
 
 /// x, starts, ends, axes, steps.
