@@ -105,7 +105,8 @@ const REWRITE_HELP: &str = "\
 --include and --exclude are found anywhere in a node's name, and the last that matches decides:
   bitonnx rewrite model.onnx --exclude '.' --include 'layers\\.[0-3]\\..*mlp'
 
-The same in a file, for --config, with what else has a name here (its filters come before those given here):
+The options from --subln to --trainable-exclude, and --external-data, in a file, for --config (its
+filters come before those given here):
   granularity = \"channel\"
   lrc-rank = 8
   filters = [{ exclude = \".\" }, { include = 'layers\\.[0-3]\\..*mlp' }]";

@@ -6,7 +6,10 @@ use super::{
 };
 use anstyle::Style;
 use bitonnx::report::{Action, Entry, Report};
-use std::{collections::HashSet, io};
+use std::{
+    collections::{BTreeSet, HashSet},
+    io,
+};
 
 /// Every projection in graph order, a line each, then their sum.
 pub fn print_all(report: &Report, console: &mut Console) -> io::Result<()> {
@@ -64,157 +67,122 @@ fn is_qat(report: &Report) -> bool {
     report.options.get("qat").is_some_and(|qat| !qat.is_null())
 }
 
-fn list(report: &Report) -> Table {
-    let mut table = Table::new([
-        ("NODE", Align::Left),
-        ("ROLE", Align::Left),
-        ("IN", Align::Right),
-        ("OUT", Align::Right),
-        ("TYPE", Align::Left),
-        ("SIZE", Align::Right),
-        ("REWRITTEN", Align::Left),
-    ]);
-    for entry in &report.projections {
-        let becomes = match entry.action {
-            Action::BitLinear => format!("to {}", size(entry.bytes_after)),
-            Action::Keep => format!("no: {}", why(entry)),
-        };
-        let [inputs, outputs] = shape(entry);
-        let cells = [
-            entry.node.clone(),
-            entry.role.to_string(),
-            inputs,
-            outputs,
-            entry.dtype.clone(),
-            bytes(entry),
-            becomes,
-        ];
-        table.row(style(entry), cells);
+/// A title, a side, and what stands there about the projections of a row.
+type Column = (&'static str, Align, fn(&[&Entry]) -> String);
+
+const NODE: Column = ("NODE", Align::Left, |row| row[0].node.clone());
+const ROLE: Column = ("ROLE", Align::Left, |row| row[0].role.to_string());
+const IN: Column = ("IN", Align::Right, |row| shape(row[0])[0].clone());
+const OUT: Column = ("OUT", Align::Right, |row| shape(row[0])[1].clone());
+const TYPE: Column = ("TYPE", Align::Left, |row| row[0].dtype.clone());
+const SIZE: Column = ("SIZE", Align::Right, |row| match row[0].bytes_before {
+    0 => "?".into(),
+    bytes => size(bytes),
+});
+
+/// A table with a row for each of these groups; `kept` is the style of what stays as it is.
+fn table<'r>(
+    columns: &[Column],
+    rows: impl IntoIterator<Item = Vec<&'r Entry>>,
+    kept: Style,
+) -> Table {
+    let header = columns.iter().map(|&(title, align, _)| (title, align));
+    let mut table = Table::new(header.collect::<Vec<_>>());
+    for row in rows {
+        let style = if row[0].action == Action::Keep { kept } else { Style::new() };
+        let cells = columns.iter().map(|(_, _, cell)| cell(&row));
+        table.row(style, cells.collect::<Vec<_>>());
     }
     table
+}
+
+fn list(report: &Report) -> Table {
+    let becomes: Column = ("REWRITTEN", Align::Left, |row| match row[0].action {
+        Action::BitLinear => format!("to {}", size(row[0].bytes_after)),
+        Action::Keep => format!("no: {}", why(row[0])),
+    });
+    let columns = [NODE, ROLE, IN, OUT, TYPE, SIZE, becomes];
+    table(&columns, report.projections.iter().map(|entry| vec![entry]), DIM)
 }
 
 fn details(report: &Report) -> Table {
-    let extras = Extras::of(report);
-    let mut columns = vec![
-        ("NODE", Align::Left),
-        ("OP", Align::Left),
-        ("ROLE", Align::Left),
-        ("IN", Align::Right),
-        ("OUT", Align::Right),
-        ("WEIGHT", Align::Left),
-        ("TYPE", Align::Left),
-        ("SIZE", Align::Right),
-        ("BIAS", Align::Left),
-        ("TIED", Align::Left),
-        ("RULE", Align::Left),
-        ("REWRITTEN", Align::Right),
-        ("SCALE", Align::Right),
-        ("ZEROS", Align::Right),
+    let mut columns: Vec<Column> = vec![
+        NODE,
+        ("OP", Align::Left, |row| row[0].op.clone()),
+        ROLE,
+        IN,
+        OUT,
+        ("WEIGHT", Align::Left, |row| row[0].weight.clone()),
+        TYPE,
+        SIZE,
+        ("BIAS", Align::Left, |row| row[0].bias.clone().unwrap_or_default()),
+        ("TIED", Align::Left, |row| row[0].tied.clone().unwrap_or_default()),
+        ("RULE", Align::Left, |row| row[0].rule.clone()),
+        ("REWRITTEN", Align::Right, |row| match row[0].action {
+            Action::BitLinear => size(row[0].bytes_after),
+            Action::Keep => "no".into(),
+        }),
+        ("SCALE", Align::Right, |row| row[0].scale.map_or(String::new(), |s| format!("{s:.5}"))),
+        ("ZEROS", Align::Right, |row| {
+            row[0].zeros.map_or(String::new(), |z| format!("{:.1} %", 100.0 * z))
+        }),
     ];
-    columns.extend(extras.columns());
-    columns.push(("REASON", Align::Left));
-    let mut table = Table::new(columns);
-    for entry in &report.projections {
-        let [inputs, outputs] = shape(entry);
-        let converted = entry.action == Action::BitLinear;
-        let mut cells = vec![
-            entry.node.clone(),
-            entry.op.clone(),
-            entry.role.to_string(),
-            inputs,
-            outputs,
-            entry.weight.clone(),
-            entry.dtype.clone(),
-            bytes(entry),
-            entry.bias.clone().unwrap_or_default(),
-            entry.tied.clone().unwrap_or_default(),
-            entry.rule.clone(),
-            if converted { size(entry.bytes_after) } else { "no".into() },
-            entry.scale.map_or(String::new(), |s| format!("{s:.5}")),
-            entry.zeros.map_or(String::new(), |z| format!("{:.1} %", 100.0 * z)),
-        ];
-        cells.extend(extras.cells(&[entry]));
-        cells.push(why(entry).to_owned());
-        table.row(style(entry), cells);
-    }
-    table
+    columns.extend(extras(report));
+    columns.push(("REASON", Align::Left, |row| why(row[0]).to_owned()));
+    table(&columns, report.projections.iter().map(|entry| vec![entry]), DIM)
 }
 
 fn by_role(report: &Report) -> Table {
-    let (extras, is_qat) = (Extras::of(report), is_qat(report));
-    let title = if is_qat { "TO TRAIN" } else { "CONVERTED" };
-    let mut columns =
-        vec![(title, Align::Left), ("COUNT", Align::Right), ("IN × OUT", Align::Left)];
-    if !is_qat {
-        columns.extend([("BEFORE", Align::Right), ("AFTER", Align::Right)]);
-    }
-    columns.extend(extras.columns());
-    let mut table = Table::new(columns);
-    let mut roles = Vec::new();
+    let mut groups: Vec<Vec<&Entry>> = Vec::new();
     for entry in report.converted() {
-        if !roles.contains(&entry.role) {
-            roles.push(entry.role);
+        match groups.iter_mut().find(|group| group[0].role == entry.role) {
+            Some(group) => group.push(entry),
+            None => groups.push(vec![entry]),
         }
     }
-    for role in roles {
-        let entries: Vec<&Entry> = report.converted().filter(|p| p.role == role).collect();
-        let mut cells = vec![role.to_string(), entries.len().to_string(), shapes(&entries)];
-        if !is_qat {
-            cells.extend(sizes(entries.iter().copied()));
-        }
-        cells.extend(extras.cells(&entries));
-        table.row(Style::new(), cells);
+    let title = if is_qat(report) { "TO TRAIN" } else { "CONVERTED" };
+    let mut columns: Vec<Column> = vec![
+        (title, Align::Left, ROLE.2),
+        ("COUNT", Align::Right, |row| row.len().to_string()),
+        ("IN × OUT", Align::Left, shapes),
+    ];
+    if !is_qat(report) {
+        columns.push(("BEFORE", Align::Right, |row| sizes(row.iter().copied())[0].clone()));
+        columns.push(("AFTER", Align::Right, |row| sizes(row.iter().copied())[1].clone()));
     }
-    table
+    columns.extend(extras(report));
+    table(&columns, groups, Style::new())
 }
 
-/// Columns for what only some rewrites add.
-struct Extras {
-    subln: bool,
-    lrc: bool,
-}
-
-impl Extras {
-    fn of(report: &Report) -> Self {
-        let any = |has: fn(&Entry) -> bool| report.projections.iter().any(has);
-        let inserted = any(|p| p.subln.as_deref() == Some("inserted"));
-        Extras { subln: inserted, lrc: any(|p| p.lrc_rank.is_some()) }
+/// Columns for what only some rewrites add: which norms, the ranks of corrections, and the mean error of
+/// weights without and with them.
+fn extras(report: &Report) -> Vec<Column> {
+    let mut columns: Vec<Column> = Vec::new();
+    if report.projections.iter().any(|p| p.subln.as_deref() == Some("inserted")) {
+        columns.push(("SUBLN", Align::Left, |row| {
+            let norms: BTreeSet<&str> = row.iter().filter_map(|e| e.subln.as_deref()).collect();
+            Vec::from_iter(norms).join(", ")
+        }));
     }
-
-    fn columns(&self) -> Vec<(&'static str, Align)> {
-        let subln = [("SUBLN", Align::Left)];
-        let lrc = [("RANK", Align::Right), ("WEIGHT ERROR", Align::Right)];
-        let subln = subln.into_iter().filter(|_| self.subln);
-        subln.chain(lrc.into_iter().filter(|_| self.lrc)).collect()
-    }
-
-    /// The cells for some projections: which norms they have, and of their corrections the ranks and the
-    /// mean error of their weights without and with them.
-    fn cells(&self, entries: &[&Entry]) -> Vec<String> {
-        let mut cells = Vec::new();
-        if self.subln {
-            let mut norms: Vec<&str> = entries.iter().filter_map(|e| e.subln.as_deref()).collect();
-            norms.sort_unstable();
-            norms.dedup();
-            cells.push(norms.join(", "));
-        }
-        if self.lrc {
-            let ranks = entries.iter().filter_map(|e| e.lrc_rank);
-            cells.push(match (ranks.clone().min(), ranks.max()) {
+    if report.projections.iter().any(|p| p.lrc_rank.is_some()) {
+        columns.push(("RANK", Align::Right, |row| {
+            let ranks = row.iter().filter_map(|e| e.lrc_rank);
+            match (ranks.clone().min(), ranks.max()) {
                 (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
                 (least, _) => least.map_or(String::new(), |rank| rank.to_string()),
-            });
+            }
+        }));
+        columns.push(("WEIGHT ERROR", Align::Right, |row| {
             let errors: Vec<[f64; 2]> =
-                entries.iter().filter_map(|e| Some([e.error?, e.lrc_error?])).collect();
+                row.iter().filter_map(|e| Some([e.error?, e.lrc_error?])).collect();
             let mean = |i: usize| errors.iter().map(|e| e[i]).sum::<f64>() / errors.len() as f64;
-            cells.push(match errors.len() {
-                0 => String::new(),
-                _ => format!("{:.3} to {:.3}", mean(0), mean(1)),
-            });
-        }
-        cells
+            if errors.is_empty() {
+                return String::new();
+            }
+            format!("{:.3} to {:.3}", mean(0), mean(1))
+        }));
     }
+    columns
 }
 
 /// Bytes before and after; a weight that several projections read counts once.
@@ -231,9 +199,8 @@ fn sizes<'r>(entries: impl Iterator<Item = &'r Entry>) -> [String; 2] {
 /// The first shapes among the entries, each once.
 fn shapes(entries: &[&Entry]) -> String {
     const SHOWN: usize = 3;
-    let mut shapes = Vec::new();
-    for entry in entries {
-        let shape = shape(entry).join(" × ");
+    let mut shapes: Vec<String> = Vec::new();
+    for shape in entries.iter().map(|entry| shape(entry).join(" × ")) {
         if !shapes.contains(&shape) {
             shapes.push(shape);
         }
@@ -247,21 +214,9 @@ fn shapes(entries: &[&Entry]) -> String {
 }
 
 fn kept(report: &Report) -> Table {
-    let mut table = Table::new([
-        ("KEPT", Align::Left),
-        ("ROLE", Align::Left),
-        ("IN", Align::Right),
-        ("OUT", Align::Right),
-        ("SIZE", Align::Right),
-        ("WHY", Align::Left),
-    ]);
-    for entry in report.kept() {
-        let [inputs, outputs] = shape(entry);
-        let (node, role) = (entry.node.clone(), entry.role.to_string());
-        let cells = [node, role, inputs, outputs, bytes(entry), why(entry).to_owned()];
-        table.row(Style::new(), cells);
-    }
-    table
+    let why: Column = ("WHY", Align::Left, |row| why(row[0]).to_owned());
+    let columns = [("KEPT", NODE.1, NODE.2), ROLE, IN, OUT, SIZE, why];
+    table(&columns, report.kept().map(|entry| vec![entry]), Style::new())
 }
 
 fn shape(entry: &Entry) -> [String; 2] {
@@ -275,12 +230,4 @@ fn shape(entry: &Entry) -> [String; 2] {
 fn why(entry: &Entry) -> &str {
     let rest = entry.reason.strip_prefix("node `").and_then(|r| r.strip_prefix(&entry.node));
     rest.and_then(|r| r.strip_prefix("` ")).unwrap_or(&entry.reason)
-}
-
-fn bytes(entry: &Entry) -> String {
-    if entry.bytes_before == 0 { "?".into() } else { size(entry.bytes_before) }
-}
-
-fn style(entry: &Entry) -> Style {
-    if entry.action == Action::Keep { DIM } else { Style::new() }
 }

@@ -9,6 +9,18 @@ pub fn element_count(tensor: &TensorProto) -> Option<usize> {
     tensor.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?))
 }
 
+/// The element type of this name: `float16`.
+pub fn type_named(name: &str) -> Option<DataType> {
+    let known = DataType::from_str_name(&name.to_ascii_uppercase());
+    known.filter(|known| type_name(*known as i32) == name)
+}
+
+/// The name of an element type in lower case, as ONNX's text has it; `undefined` for a number that ONNX does
+/// not know.
+pub fn type_name(data_type: i32) -> String {
+    DataType::try_from(data_type).unwrap_or_default().as_str_name().to_lowercase()
+}
+
 /// Bits of one element as raw data stores it; `None` for strings and unknown types.
 pub fn element_bits(data_type: i32) -> Option<usize> {
     use DataType::*;

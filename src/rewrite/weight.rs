@@ -3,7 +3,7 @@
 use crate::{
     draft,
     graph::{Constants, NotConstant},
-    proto::{TensorProto, element_count, tensor_bytes, tensor_proto::DataType},
+    proto::{TensorProto, element_count, tensor_bytes, tensor_proto::DataType, type_name},
     quant::{self, Layout, Storage},
 };
 use bytes::Bytes;
@@ -120,7 +120,6 @@ fn dtype(tensor: &TensorProto) -> String {
         Ok(DataType::Float) => "f32".into(),
         Ok(DataType::Float16) => "f16".into(),
         Ok(DataType::Bfloat16) => "bf16".into(),
-        Ok(other) => other.as_str_name().to_lowercase(),
-        Err(_) => "unknown".into(),
+        _ => type_name(tensor.data_type()),
     }
 }

@@ -13,7 +13,7 @@ use crate::proto::{
     element_count,
     tensor_proto::{DataLocation, DataType},
     tensor_shape_proto::{Dimension, dimension},
-    type_proto,
+    type_name, type_named, type_proto,
 };
 
 /// Reads a model: a header in `<` and `>`, a graph, and functions.
@@ -472,7 +472,7 @@ impl<'t> Parser<'t> {
 
     fn type_proto(&mut self) -> Parse<TypeProto> {
         let Token::Name(word) = self.token else { return Err(self.expected("a type")) };
-        let value = if names::element_type(word).is_some() {
+        let value = if type_named(word).is_some() {
             let (elem_type, shape) = self.tensor_type()?;
             type_proto::Value::TensorType(type_proto::Tensor { elem_type, shape })
         } else {
@@ -513,7 +513,7 @@ impl<'t> Parser<'t> {
 
     fn element_type(&mut self) -> Parse<Option<i32>> {
         let known = match self.token {
-            Token::Name(name) => names::element_type(name),
+            Token::Name(name) => type_named(name),
             _ => None,
         };
         let known =
@@ -601,7 +601,7 @@ impl<'t> Parser<'t> {
             tensor.raw_data = Some(numbers.bytes.into());
             numbers.count
         } else {
-            let name = names::element_type_name(data_type.into());
+            let name = type_name(data_type.into());
             return Err(Fault { at, message: format!("there are no literals of type `{name}`") });
         };
         let needed = literal::count(data_type, element_count(tensor));

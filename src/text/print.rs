@@ -3,15 +3,13 @@
 use super::{
     data::{self, Data, list},
     literal::float_literal,
-    names::{
-        attribute_type_name, distinct_name, element_type_name, is_bare, name, quoted, stored_type,
-    },
+    names::{attribute_type_name, distinct_name, is_bare, name, quoted, stored_type},
     table::{Row, Widths},
 };
 use crate::proto::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     SparseTensorProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    attribute_proto::AttributeType, tensor_shape_proto::dimension, type_proto,
+    attribute_proto::AttributeType, tensor_shape_proto::dimension, type_name, type_proto,
 };
 use std::collections::HashMap;
 
@@ -465,7 +463,7 @@ fn type_text(declared: &TypeProto) -> String {
         Some(SequenceType(t)) => format!("seq({})", inner(t.elem_type.as_deref())),
         Some(OptionalType(t)) => format!("optional({})", inner(t.elem_type.as_deref())),
         Some(MapType(t)) => {
-            let key = element_type_name(t.key_type());
+            let key = type_name(t.key_type());
             format!("map({key}, {})", inner(t.value_type.as_deref()))
         }
         Some(SparseTensorType(t)) => {
@@ -477,7 +475,7 @@ fn type_text(declared: &TypeProto) -> String {
 }
 
 fn tensor_type_text(element: i32, shape: Option<&TensorShapeProto>) -> String {
-    let mut text = element_type_name(element).to_owned();
+    let mut text = type_name(element);
     match shape {
         None => text += "[]",
         Some(shape) if shape.dim.is_empty() => {}

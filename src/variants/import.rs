@@ -7,7 +7,8 @@ use super::manifest::{Manifest, can_train};
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::{
-        ModelProto, TensorProto, element_count, graphs, raw_bytes, stand_in, tensor_proto::DataType,
+        ModelProto, TensorProto, element_count, graphs, raw_bytes, stand_in,
+        tensor_proto::DataType, type_name,
     },
 };
 use bytes::Bytes;
@@ -232,7 +233,8 @@ fn trainable<'m>(
         let Some(stored) = initializers.get(entry.name.as_str()) else {
             return other(format!("it lists {name}, and the model has no such initializer"));
         };
-        let fits = |t: &&TensorProto| t.dims == entry.shape && lower(t.data_type()) == entry.dtype;
+        let fits =
+            |t: &&TensorProto| t.dims == entry.shape && type_name(t.data_type()) == entry.dtype;
         if !stored.iter().any(fits) {
             let (listed, found) = (typed(&entry.dtype, &entry.shape), of_initializer(stored[0]));
             return other(format!("it lists {name} as {listed}, and the model has {found}"));
@@ -410,20 +412,16 @@ fn onnx_type(dtype: Dtype) -> Option<DataType> {
     })
 }
 
-fn lower(data_type: i32) -> String {
-    DataType::try_from(data_type).map_or("undefined", |t| t.as_str_name()).to_lowercase()
-}
-
 fn of_tensor(tensor: &Tensor) -> String {
     let dtype = match onnx_type(tensor.dtype) {
-        Some(known) => lower(known as i32),
+        Some(known) => type_name(known as i32),
         None => tensor.dtype.to_string(),
     };
     typed(&dtype, &tensor.shape)
 }
 
 fn of_initializer(tensor: &TensorProto) -> String {
-    typed(&lower(tensor.data_type()), &tensor.dims)
+    typed(&type_name(tensor.data_type()), &tensor.dims)
 }
 
 /// `float[64, 192]`, and `float` for a scalar.

@@ -10,7 +10,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     graph::{Constants, Edit, Graphs, NodeId, View},
     options::{Options, Trainable},
-    proto::{ModelProto, NodeProto, TensorProto, element_count, raw_bytes, tensor_proto::DataType},
+    proto::{
+        ModelProto, NodeProto, TensorProto, element_count, raw_bytes, tensor_proto::DataType,
+        type_name,
+    },
     quant::{Layout, Matrix},
     values::norm,
 };
@@ -220,11 +223,10 @@ impl<'w> Wrap<'w> {
     }
 
     fn entry(&self, tensor: &TensorProto, role: &str, trainable: bool) -> ManifestEntry {
-        let dtype = DataType::try_from(tensor.data_type());
         ManifestEntry {
             name: tensor.name().to_owned(),
             shape: tensor.dims.clone(),
-            dtype: dtype.map_or("undefined", |t| t.as_str_name()).to_lowercase(),
+            dtype: type_name(tensor.data_type()),
             trainable,
             role: role.to_owned(),
             projection: self.parameters.0.get(tensor.name()).and_then(|(_, p)| p.clone()),

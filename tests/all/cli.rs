@@ -62,6 +62,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bitonnx"));
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
         command.env_remove("BITONNX_KERNEL").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command.env_remove("COLUMNS");
         command
     }
 
@@ -750,6 +751,13 @@ fn wrong_usage_is_exit_2() {
         place.run(&["--version"]).stdout,
         format!("bitonnx {}\n", env!("CARGO_PKG_VERSION"))
     );
+}
+
+/// Most of it is what `Options` documents of its fields.
+#[test]
+fn the_options_of_a_rewrite() {
+    let help = Place::empty().run(&["rewrite", "--help"]);
+    assert_snapshot!("cli@help_rewrite", help.text());
 }
 
 #[test]
