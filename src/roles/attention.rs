@@ -39,15 +39,11 @@ const AFTER_SOFTMAX: &[&str] = &[
 /// Every attention of the graph.
 pub(super) fn cores(wires: &Wires) -> Vec<Core> {
     let products: HashSet<Value> = wires.sites.iter().map(|site| site.product).collect();
-    let in_parts = wires.nodes.iter().any(|(_, node)| node.op == "Exp");
     let each = wires.nodes.iter();
     each.filter_map(|(id, node)| match node.op {
         "Softmax" | "BiasSoftmax" => spelled_out(wires, &products, node.input(0)?, node),
         _ if node.is_attention() => one_operator(wires, id, node),
-        _ if in_parts => {
-            spelled_out(wires, &products, wires.softmax_in_parts(node.output(0)?)?, node)
-        }
-        _ => None,
+        _ => spelled_out(wires, &products, wires.softmax_in_parts(node.output(0)?)?, node),
     })
     .collect()
 }

@@ -36,6 +36,13 @@ pub(super) struct Cut<'a, 'm> {
     pub nodes: Vec<NodeId>,
 }
 
+/// What is known of a value's shape: the number of its axes, and the length of the last one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shape {
+    pub rank: Option<usize>,
+    pub width: Option<usize>,
+}
+
 /// The values of a cut.
 pub(super) type Values<'m> = HashMap<&'m str, Array>;
 
@@ -55,36 +62,77 @@ impl<'a, 'm> Sight<'a, 'm> {
         Cuts { sight: self, value, ahead, nodes: Vec::new() }
     }
 
-    /// The length of a value's last axis, where the file tells or what it is made of does.
-    pub fn width(&self, value: &str) -> Option<usize> {
-        self.width_within(value, 8)
+    /// What the file tells of a value's shape, or what it is made of, or what reads it.
+    pub fn shape(&self, value: &str) -> Shape {
+        self.shape_within(value, 8)
     }
 
-    fn width_within(&self, value: &str, steps: usize) -> Option<usize> {
+    fn shape_within(&self, value: &str, steps: usize) -> Shape {
         use tensor_shape_proto::dimension::Value::DimValue;
-        let shape = self.view.declared(value).and_then(|declared| declared.shape.as_ref());
-        if let Some(DimValue(length)) = shape.and_then(|shape| shape.dim.last()?.value.clone()) {
-            return usize::try_from(length).ok();
+        let length = |length: i64| usize::try_from(length).ok();
+        let declared = self.view.declared(value).and_then(|declared| declared.shape.as_ref());
+        let declared = declared.map(|shape| {
+            let last = shape.dim.last().and_then(|last| last.value.as_ref());
+            let width = if let Some(DimValue(last)) = last { length(*last) } else { None };
+            Shape { rank: Some(shape.dim.len()), width }
+        });
+        let stored = || {
+            let dims = &self.view.initializer(value)?.dims;
+            let width = dims.last().map_or(Some(1), |last| length(*last));
+            Some(Shape { rank: Some(dims.len()), width })
+        };
+        let known = declared.or_else(stored).unwrap_or_default();
+        if known.rank.and(known.width).is_some() || steps == 0 {
+            return known;
         }
-        if let Some(stored) = self.view.initializer(value) {
-            return usize::try_from(stored.dims.last().copied().unwrap_or(1)).ok();
+        let made = self.made_shape(value, steps - 1).unwrap_or_default();
+        Shape {
+            rank: known.rank.or(made.rank),
+            width: known.width.or(made.width).or_else(|| self.read_width(value)),
         }
+    }
+
+    fn made_shape(&self, value: &str, steps: usize) -> Option<Shape> {
         let node = self.node(self.view.producer(value)?);
-        let input = |index: usize| self.width_within(node.input(index)?, steps.checked_sub(1)?);
-        match node.op_type() {
+        let of = |index: usize| node.input(index).map(|input| self.shape_within(input, steps));
+        Some(match node.op_type() {
             "Reshape" => {
                 let target = self.constants.value(node.input(1)?).ok()?.to_i64s()?;
-                usize::try_from(*target.last()?).ok().filter(|length| *length > 0)
+                let width = usize::try_from(*target.last()?).ok().filter(|length| *length > 0);
+                Shape { rank: Some(target.len()), width }
             }
-            "MatMul" => input(1),
-            "Gather" if node.int("axis").unwrap_or(0) == 0 => input(0),
-            // Of operands that are repeated to fit, the others tell.
+            "Transpose" => {
+                let last = node.ints("perm").map_or(Some(0), |perm| perm.last().copied())?;
+                let stored = node.input(0).and_then(|input| self.view.initializer(input));
+                let length = stored.and_then(|stored| stored.dims.get(usize::try_from(last).ok()?));
+                Shape { width: length.and_then(|n| usize::try_from(*n).ok()), ..Shape::default() }
+            }
+            "MatMul" => Shape { rank: of(0)?.rank, width: of(1)?.width },
+            "Gather" if node.int("axis").unwrap_or(0) == 0 => Shape { rank: None, ..of(0)? },
             _ if is_elementwise(node) => {
-                (0..node.input.len()).find_map(|i| input(i).filter(|n| *n > 1))
+                let operands: Vec<Shape> = (0..node.input.len()).filter_map(of).collect();
+                let ranks: Option<Vec<usize>> = operands.iter().map(|of| of.rank).collect();
+                // Of operands that are repeated to fit, the others tell.
+                let width = operands.iter().find_map(|of| of.width.filter(|width| *width > 1));
+                Shape { rank: ranks?.into_iter().max(), width }
             }
-            name if name.ends_with("Normalization") => input(0),
-            _ => None,
-        }
+            name if name.ends_with("Normalization") => of(0)?,
+            _ => return None,
+        })
+    }
+
+    /// The length of the rows that a value is read as by a product with a stored matrix.
+    fn read_width(&self, value: &str) -> Option<usize> {
+        let products = self.view.uses(value).iter().filter(|reader| reader.input == Some(0));
+        products.map(|reader| self.node(reader.node)).find_map(|node| {
+            let axis = match node.standard() {
+                "MatMul" => 0,
+                "Gemm" if !node.flag("transA") => usize::from(node.flag("transB")),
+                _ => return None,
+            };
+            let matrix = <[i64; 2]>::try_from(&*self.view.initializer(node.input(1)?)?.dims);
+            usize::try_from(matrix.ok()?[axis]).ok()
+        })
     }
 
     /// Whether a node multiplies with a stored matrix: what comes before it is another layer's.
@@ -95,7 +143,7 @@ impl<'a, 'm> Sight<'a, 'm> {
                 leaves.iter().any(|t| element_count(t) > t.dims.iter().max().map(|d| *d as usize))
             })
         };
-        matches!(node.op_type(), "MatMul" | "Gemm") && node.input.iter().any(matrix)
+        matches!(node.op_type(), "MatMul" | "Gemm" | "Einsum") && node.input.iter().any(matrix)
     }
 
     fn is_given(&self, value: &str) -> bool {
@@ -148,18 +196,13 @@ impl<'m> Cuts<'_, 'm> {
         let node = self.sight.node(id);
         let count = match node.op_type() {
             "Shape" | "Size" => 0,
-            _ if product == Some(id) || skips(node) => 1,
+            _ if product == Some(id) => 1,
             _ if !is_computed(node) || self.sight.is_projection(node) => return None,
             _ => node.input.len(),
         };
         let inputs = node.input.iter().take(count).map(String::as_str);
         Some(inputs.filter(|value| !self.sight.is_given(value)).collect())
     }
-}
-
-/// Whether a node normalises the sum of its first inputs. Such a sum counts as its first operand.
-pub(super) fn skips(node: &NodeProto) -> bool {
-    node.operator().domain == "com.microsoft" && node.op_type().starts_with("Skip")
 }
 
 impl<'m> Cut<'_, 'm> {
@@ -217,14 +260,11 @@ impl<'m> Cut<'_, 'm> {
     }
 
     fn inputs(&self, node: &NodeProto, values: &Values) -> Result<Vec<Option<Array>>, String> {
-        let bias = if node.op_type().contains("Simplified") { 3 } else { 4 };
-        let left_out = |index| skips(node) && (index == 1 || index == bias);
-        let read = |(index, input): (usize, &String)| match input.as_str() {
+        let read = |input: &String| match input.as_str() {
             "" => Ok(None),
-            _ if left_out(index) => Ok(None),
             input => self.read(node, input, values).map(Some),
         };
-        node.input.iter().enumerate().map(read).collect()
+        node.input.iter().map(read).collect()
     }
 
     fn read(&self, node: &NodeProto, input: &str, values: &Values) -> Result<Array, String> {
@@ -256,10 +296,11 @@ impl<'m> Cut<'_, 'm> {
 
     /// Something of the shape that a value outside of the cut may have: as many rows as `x`.
     fn stand_in(&self, value: &str, x: &Array) -> Array {
-        let rank = self.sight.view.rank(value).unwrap_or(x.shape().len());
+        let known = self.sight.shape(value);
+        let rank = known.rank.unwrap_or(x.shape().len());
         let mut shape: Vec<usize> = x.shape().iter().copied().chain([1; 8]).take(rank).collect();
         if let Some(last) = shape.last_mut() {
-            *last = self.sight.width(value).unwrap_or(UNKNOWN);
+            *last = known.width.unwrap_or(UNKNOWN);
         }
         Array::Bool(Elements::default(shape))
     }

@@ -9,7 +9,7 @@
 //! It is looked at in three steps, each of which can be another one: what is rounded, `u = x·127/g`; how,
 //! on the numbers where roundings differ; and what becomes of the codes.
 
-use super::cut::{Cut, Sight, Values, noise};
+use super::cut::{Cut, Shape, Sight, Values, noise};
 use crate::{
     array::Array,
     graph::{Constants, NodeId, View},
@@ -50,9 +50,12 @@ pub fn quantized(view: &View, constants: &Constants, root: NodeId) -> Result<Qua
     let product = product_below(view, constants, root).ok_or(Stop::Foreign)?;
     let sight = Sight { product: Some(product), ..Sight::new(view, constants) };
     let output = view.node(root).output.first().ok_or(Stop::Foreign)?;
-    let mut nearest = Other { step: Step::Foreign, why: String::new() };
-    for cut in sight.cuts(output).filter(|cut| cut.nodes().any(|node| rounds(constants, node))) {
-        match of_cut(&cut, product, root) {
+    let rounding = |cut: &Cut| cut.nodes().any(|node| rounds(constants, node));
+    let mut cuts = sight.cuts(output).filter(rounding).peekable();
+    let k = cuts.peek().and_then(|_| in_features(sight, product)).ok_or(Stop::Foreign)?;
+    let mut nearest = foreign();
+    for cut in cuts {
+        match of_cut(&cut, product, root, k) {
             Ok(found) => return Ok(found),
             // The one that comes furthest says best what is another arithmetic.
             Err(other) if other.step > nearest.step => nearest = other,
@@ -130,13 +133,12 @@ fn foreign() -> Other {
 }
 
 /// Where the rank of `x` is not known, it has to be right in each that the nodes allow.
-fn of_cut(cut: &Cut, product: NodeId, root: NodeId) -> Result<Quantized, Other> {
-    let k = in_features(cut, product).ok_or_else(foreign)?;
-    let width = cut.sight.width(cut.x);
+fn of_cut(cut: &Cut, product: NodeId, root: NodeId, k: usize) -> Result<Quantized, Other> {
+    let Shape { rank, width } = cut.sight.shape(cut.x);
     if width.is_some_and(|width| width != k) {
         return Err(foreign());
     }
-    let ranks = cut.sight.view.rank(cut.x).map_or(vec![3, 2, 4], |rank| vec![rank]);
+    let ranks = rank.map_or(vec![3, 2, 4], |rank| vec![rank]);
     let (mut found, mut broken) = (None, foreign());
     for rank in ranks {
         match Trial::new(cut, product, rank, k) {
@@ -153,13 +155,13 @@ fn of_cut(cut: &Cut, product: NodeId, root: NodeId) -> Result<Quantized, Other> 
 }
 
 /// The length of the rows that a product multiplies.
-fn in_features(cut: &Cut, product: NodeId) -> Option<usize> {
-    let node = cut.sight.node(product);
-    let transposed = node.flag("transB");
-    let stored = || cut.sight.constants.matrix(&node.input[1]).ok();
-    cut.sight
-        .width(&node.input[0])
-        .or_else(|| stored().map(|weight| weight.shape()[usize::from(transposed)]))
+fn in_features(sight: Sight, product: NodeId) -> Option<usize> {
+    let node = sight.node(product);
+    let stored = || {
+        let weight = sight.constants.matrix(node.input(1)?).ok()?;
+        Some(weight.shape()[usize::from(node.flag("transB"))])
+    };
+    sight.shape(node.input(0)?).width.or_else(stored)
 }
 
 /// What a cut makes of rows of all magnitudes.

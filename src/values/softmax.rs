@@ -21,7 +21,7 @@ pub fn softmax<'m>(
         return None;
     }
     let sight = Sight { aside, ..Sight::new(view, constants) };
-    let exponential = |cut: &Cut| cut.nodes().any(|node| node.is("Exp"));
+    let exponential = |cut: &Cut| cut.nodes().any(|n| matches!(n.standard(), "Exp" | "Pow"));
     let mut cuts = sight.cuts(value).filter(|cut| exponential(cut) && !cut.is_elementwise());
     cuts.by_ref().take(NEAREST).find(weighs).map(|cut| cut.x)
 }
@@ -32,7 +32,7 @@ const NEAREST: usize = 4;
 /// Whether the results are positive and sum to one, if no more than a sink has a part of it.
 fn weighs(cut: &Cut) -> bool {
     const SHAPE: [usize; 4] = [1, 1, 5, 5];
-    let ranks = cut.sight.view.rank(cut.x).map_or(vec![4, 3, 2], |rank| vec![rank]);
+    let ranks = cut.sight.shape(cut.x).rank.map_or(vec![4, 3, 2], |rank| vec![rank]);
     ranks.into_iter().filter(|rank| (2..=4).contains(rank)).any(|rank| {
         let shape = &SHAPE[4 - rank..];
         // Below and above zero, and so large that what a sink adds does not count.

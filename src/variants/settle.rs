@@ -164,8 +164,8 @@ fn norms<'m>(
     constants: &Constants<'_, 'm>,
     blends: &[Blend<'m>],
 ) -> HashMap<&'m str, &'m str> {
-    let norms = blends.iter().filter_map(|blend| norm(view, constants, blend.float, None));
-    let mut found: Vec<_> = norms.filter(|norm| norm.rms).collect();
+    let mut found: Vec<_> =
+        blends.iter().filter_map(|blend| norm(view, constants, blend.float, None)).collect();
     found.sort_by_key(|norm| norm.node);
     // In 16 bits each has a `Cast` of its own before it.
     let source = |value| {
@@ -174,10 +174,10 @@ fn norms<'m>(
     };
     let (mut first, mut same) = (HashMap::new(), HashMap::new());
     for norm in found {
-        let Some(output) = view.node(norm.node).output(0) else { continue };
-        let types = [norm.input, output].map(|value| view.data_type(value));
-        let gain: Vec<u32> = norm.gain.iter().map(|gain| gain.to_bits()).collect();
-        let meaning = (source(norm.input), types, norm.eps.map(f64::to_bits), gain);
+        let output = view.node(norm.node).output(0);
+        let (Some(input), Some(output)) = (norm.input, output) else { continue };
+        let types = [input, output].map(|value| view.data_type(value));
+        let meaning = (source(input), types, norm.effect);
         let known = *first.entry(meaning).or_insert(output);
         if known != output {
             same.insert(output, known);

@@ -2,7 +2,6 @@
 
 use crate::graphs::model;
 use bitonnx::{
-    array::Array,
     graph::{GraphId, Graphs},
     proto::ModelProto,
     values::{Stop, is_activated, norm, quantized, softmax},
@@ -42,37 +41,13 @@ impl Drop for Wrong {
 
 const X: &str = "float[b, s, 8] x";
 
-/// What a norm is in a word: exact, a norm, or none.
+/// What a value is the norm of, and its parameters.
 fn kind(model: &ModelProto) -> String {
     let graphs = Graphs::of(model);
-    let constants = graphs.constants(GraphId::MAIN);
-    let Some(norm) = norm(graphs.main(), &constants, "y", Some(8)) else { return "none".into() };
-    let Some(Array::F32(w)) = constants.value("w").ok() else { panic!() };
-    let is = |wanted: &mut dyn FnMut(usize) -> f32| {
-        norm.gain.iter().enumerate().all(|(i, g)| (g - wanted(i)).abs() <= 1e-6 * g.abs())
-    };
-    let gain = if is(&mut |_| 1.0) {
-        "1"
-    } else if is(&mut |i| w[i]) {
-        "w"
-    } else if is(&mut |i| 1.0 + w[i]) {
-        "1 + w"
-    } else {
-        "?"
-    };
-    format!(
-        "{} of {}, gain {gain}{}{}",
-        if norm.rms {
-            "rms"
-        } else if norm.centred {
-            "layer"
-        } else {
-            "norm"
-        },
-        norm.input,
-        if norm.shift.is_empty() { "" } else { ", shift" },
-        norm.eps.map_or(String::new(), |eps| format!(", eps {eps:.0e}")),
-    )
+    match norm(graphs.main(), &graphs.constants(GraphId::MAIN), "y", Some(8)) {
+        Some(norm) => [vec![norm.input.unwrap_or("a sum")], norm.parameters].concat().join(" "),
+        None => "none".into(),
+    }
 }
 
 #[test]
@@ -83,44 +58,47 @@ fn norms() {
     let variance = "q = Mul (d, d) m = ReduceMean <axes = [-1]> (q)";
     for (want, nodes) in [
         // The root mean square.
-        ("rms of x, gain w, eps 1e-5", format!("{square} e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)")),
-        ("rms of x, gain w, eps 1e-5", format!("{square} e = Add (m, eps) r = Pow (e, minus_half) u = Mul (x, r) y = Mul (w, u)")),
-        ("rms of x, gain w, eps 1e-5", format!("{square} e = Add (m, eps) r = Sqrt (e) i = Reciprocal (r) u = Mul (x, i) y = Mul (w, u)")),
-        ("rms of x, gain w, eps 1e-5", format!("{square} e = Add (m, eps) r = Pow (e, half) i = Div (one, r) u = Mul (i, w) y = Mul (x, u)")),
-        ("rms of x, gain w, eps 1e-5", format!("{square} e = Add (m, eps) l = Log (e) h = Mul (l, minus_half) i = Exp (h) u = Mul (i, x) y = Mul (u, w)")),
-        ("rms of x, gain 1 + w, eps 1e-5", format!("{square} e = Add (m, eps) r = Sqrt (e) u = Div (x, r) g = Add (one, w) y = Mul (u, g)")),
-        ("rms of x, gain 1 + w, eps 1e-5", format!("{square} e = Add (m, eps) r = Sqrt (e) u = Div (x, r) g = Mul (u, w) y = Add (u, g)")),
-        ("rms of x, gain w, eps 1e-5", "s = Mul (x, x) t = ReduceSum <keepdims = 1> (s, last) m = Div (t, eight) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)".into()),
-        ("rms of x, gain w, eps 1e-5", "s = Mul (x, x) t = ReduceSum (s, last) h = Shape (x) n = Gather (h, last) f = Cast <to = 1> (n) m = Div (t, f) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)".into()),
-        ("rms of x, gain w, eps 1e-5", "t = ReduceSumSquare <axes = [2]> (x) m = Mul (t, eighth) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)".into()),
-        ("rms of x, gain w, eps 1e-5", "s = Mul (x, x) m = MatMul (s, ones) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)".into()),
-        ("rms of x, gain w, eps 1e-5", "s = Mul (x, x) m = ReduceMean <axes = [-1], keepdims = 0> (s) e = Add (m, eps) r = Sqrt (e) k = Unsqueeze (r, last) u = Div (x, k) y = Mul (u, w)".into()),
-        ("rms of x, gain w, eps 1e-5", format!("{square} e = Max (m, zero) a = Add (e, eps) r = Sqrt (a) k = Cast <to = 10> (r) j = Cast <to = 1> (k) u = Div (x, j) y = Mul (u, w)")),
-        ("rms of x, gain ?, eps 1e-5", format!("{square} e = Add (m, eps) r = Sqrt (e) u = Div (x, r) g = Mul (u, w3) h = Identity (g) o = Dropout (h) y = Cast <to = 1> (o)")),
-        ("rms of x, gain 1, eps 0e0", "n = ReduceL2 <axes = [-1]> (x) u = Div (x, n) y = Mul (u, root)".into()),
-        ("rms of x, gain 1, eps 0e0", "u = LpNormalization <axis = -1, p = 2> (x) y = Mul (u, root)".into()),
-        ("rms of x, gain w, eps 1e-5", "y = RMSNormalization <axis = -1, epsilon = 1e-5> (x, w)".into()),
-        ("rms of x, gain w, eps 1e-6", "y = SimplifiedLayerNormalization <epsilon = 1e-6> (x, w)".into()),
+        ("x w", format!("{square} e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)")),
+        ("x w", format!("{square} e = Add (m, eps) r = Pow (e, minus_half) u = Mul (x, r) y = Mul (w, u)")),
+        ("x w", format!("{square} e = Add (m, eps) r = Sqrt (e) i = Reciprocal (r) u = Mul (x, i) y = Mul (w, u)")),
+        ("x w", format!("{square} e = Add (m, eps) r = Pow (e, half) i = Div (one, r) u = Mul (i, w) y = Mul (x, u)")),
+        ("x w", format!("{square} e = Add (m, eps) l = Log (e) h = Mul (l, minus_half) i = Exp (h) u = Mul (i, x) y = Mul (u, w)")),
+        ("x w", format!("{square} e = Add (m, eps) r = Sqrt (e) u = Div (x, r) g = Add (one, w) y = Mul (u, g)")),
+        ("x w", format!("{square} e = Add (m, eps) r = Sqrt (e) u = Div (x, r) g = Mul (u, w) y = Add (u, g)")),
+        ("x w", "s = Mul (x, x) t = ReduceSum <keepdims = 1> (s, last) m = Div (t, eight) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)".into()),
+        ("x w", "s = Mul (x, x) t = ReduceSum (s, last) h = Shape (x) n = Gather (h, last) f = Cast <to = 1> (n) m = Div (t, f) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)".into()),
+        ("x w", "t = ReduceSumSquare <axes = [2]> (x) m = Mul (t, eighth) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)".into()),
+        ("x w", "s = Mul (x, x) m = MatMul (s, ones) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)".into()),
+        ("x w", "s = Mul (x, x) m = ReduceMean <axes = [-1], keepdims = 0> (s) e = Add (m, eps) r = Sqrt (e) k = Unsqueeze (r, last) u = Div (x, k) y = Mul (u, w)".into()),
+        ("x w", format!("{square} e = Max (m, zero) a = Add (e, eps) r = Sqrt (a) k = Cast <to = 10> (r) j = Cast <to = 1> (k) u = Div (x, j) y = Mul (u, w)")),
+        ("x w3", format!("{square} e = Add (m, eps) r = Sqrt (e) u = Div (x, r) g = Mul (u, w3) h = Identity (g) o = Dropout (h) y = Cast <to = 1> (o)")),
+        ("x", "n = ReduceL2 <axes = [-1]> (x) u = Div (x, n) y = Mul (u, root)".into()),
+        ("x", "u = LpNormalization <axis = -1, p = 2> (x) y = Mul (u, root)".into()),
+        ("x w", "y = RMSNormalization <axis = -1, epsilon = 1e-5> (x, w)".into()),
+        ("x w", "y = SimplifiedLayerNormalization <epsilon = 1e-6> (x, w)".into()),
         // The same but for eps.
-        ("norm of x, gain 1", "n = ReduceL2 <axes = [-1]> (x) c = Clip (n, small) h = Shape (x) e = Expand (c, h) u = Div (x, e) y = Mul (u, root)".into()),
-        ("norm of x, gain w", format!("{square} r = Sqrt (m) e = Add (r, eps) u = Div (x, e) y = Mul (u, w)")),
-        ("norm of x, gain w", format!("{square} e = Max (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)")),
+        ("x", "n = ReduceL2 <axes = [-1]> (x) c = Clip (n, small) h = Shape (x) e = Expand (c, h) u = Div (x, e) y = Mul (u, root)".into()),
+        ("x w", format!("{square} r = Sqrt (m) e = Add (r, eps) u = Div (x, e) y = Mul (u, w)")),
+        ("x w", format!("{square} e = Max (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)")),
         // Other sizes of a row.
-        ("norm of x, gain ?", "n = ReduceL1 <axes = [-1]> (x) y = Div (x, n)".into()),
-        ("norm of x, gain ?", "a = Abs (x) n = ReduceMax <axes = [-1]> (a) e = Max (n, eps) y = Div (x, e)".into()),
+        ("x", "n = ReduceL1 <axes = [-1]> (x) y = Div (x, n)".into()),
+        ("x", "a = Abs (x) n = ReduceMax <axes = [-1]> (a) e = Max (n, eps) y = Div (x, e)".into()),
         // Without the mean.
-        ("layer of x, gain w, shift, eps 1e-5", format!("{centre} {variance} e = Add (m, eps) r = Sqrt (e) u = Div (d, r) g = Mul (u, w) y = Add (g, v)")),
-        ("layer of x, gain w, shift, eps 1e-5", format!("{centre} {variance} e = Add (m, eps) r = Sqrt (e) i = Reciprocal (r) f = Mul (i, w) a = Mul (x, f) n = Mul (c, f) z = Sub (v, n) y = Add (a, z)")),
-        ("layer of x, gain w, eps 1e-5", format!("{centre} q = Mul (x, x) p = ReduceMean <axes = [-1]> (q) o = Mul (c, c) m = Sub (p, o) e = Add (m, eps) r = Sqrt (e) u = Div (d, r) y = Mul (u, w)")),
-        ("layer of x, gain ?, shift", format!("{centre} q = Mul (d, d) t = ReduceSum (q, last) m = Div (t, seven) r = Sqrt (m) e = Add (r, eps) u = Div (d, e) g = Mul (u, w) y = Add (g, v)")),
-        ("layer of x, gain w, shift, eps 1e-5", "y = LayerNormalization (x, w, v)".into()),
-        ("layer of x, gain 1", "y = MeanVarianceNormalization <axes = [-1]> (x)".into()),
-        ("layer of f, gain w, shift, eps 1e-6", "h = Shape (x) f = Reshape (x, flat) u = GroupNormalization <num_groups = 1, epsilon = 1e-6> (f, w, v) y = Reshape (u, h)".into()),
-        ("layer of x, gain w, eps 1e-5", "h = Shape (x) f = Reshape (x, rows) u = InstanceNormalization (f, unit, none) t = Reshape (u, h) y = Mul (t, w)".into()),
-        // The sum that is normalised is the input, where it has a name.
-        ("norm of x, gain w, eps 1e-12", "a = Mul (x, two) y, n1, n2 = com.microsoft.SkipSimplifiedLayerNormalization (x, a, w)".into()),
-        ("rms of t, gain w, eps 1e-5", "a = Mul (x, two) y, n1, n2, t = com.microsoft.SkipSimplifiedLayerNormalization <epsilon = 1e-5> (x, a, w, v)".into()),
-        ("layer of t, gain w, shift, eps 1e-12", "a = Mul (x, two) y, n1, n2, t = com.microsoft.SkipLayerNormalization (x, a, w, v, v)".into()),
+        ("d w v", format!("{centre} {variance} e = Add (m, eps) r = Sqrt (e) u = Div (d, r) g = Mul (u, w) y = Add (g, v)")),
+        ("x w v", format!("{centre} {variance} e = Add (m, eps) r = Sqrt (e) i = Reciprocal (r) f = Mul (i, w) a = Mul (x, f) n = Mul (c, f) z = Sub (v, n) y = Add (a, z)")),
+        ("x w", format!("{centre} q = Mul (x, x) p = ReduceMean <axes = [-1]> (q) o = Mul (c, c) m = Sub (p, o) e = Add (m, eps) r = Sqrt (e) u = Div (d, r) y = Mul (u, w)")),
+        ("d w v", format!("{centre} q = Mul (d, d) t = ReduceSum (q, last) m = Div (t, seven) r = Sqrt (m) e = Add (r, eps) u = Div (d, e) g = Mul (u, w) y = Add (g, v)")),
+        ("x w v", "y = LayerNormalization (x, w, v)".into()),
+        ("x", "y = MeanVarianceNormalization <axes = [-1]> (x)".into()),
+        ("f w v", "h = Shape (x) f = Reshape (x, flat) u = GroupNormalization <num_groups = 1, epsilon = 1e-6> (f, w, v) y = Reshape (u, h)".into()),
+        ("x w", "h = Shape (x) f = Reshape (x, rows) u = InstanceNormalization (f, unit, none) t = Reshape (u, h) y = Mul (t, w)".into()),
+        // What is normalised is a sum; its other outputs are no norms.
+        ("a sum w", "a = Mul (x, two) y, n1, n2 = com.microsoft.SkipSimplifiedLayerNormalization (x, a, w)".into()),
+        ("a sum w", "a = Mul (x, two) y, n1, n2, t = com.microsoft.SkipSimplifiedLayerNormalization <epsilon = 1e-5> (x, a, w, v)".into()),
+        ("a sum w v", "a = Mul (x, two) y, n1, n2, t = com.microsoft.SkipLayerNormalization (x, a, w, v, v)".into()),
+        ("none", "a = Mul (x, two) n0, n1, n2, y = com.microsoft.SkipSimplifiedLayerNormalization (x, a, w)".into()),
+        // The unbiased deviation, as TorchScript counts the elements.
+        ("d w v", format!("{centre} {variance} h = Shape (x) l = Gather (h, last) n = ReduceProd <keepdims = 0> (l) f = Cast <to = 1> (n) p = Mul (m, f) o = Sub (f, one) a = Div (p, o) r = Sqrt (a) e = Add (r, eps) g = Mul (d, w) u = Div (g, e) y = Add (u, v)")),
         // No norm of the row.
         ("none", "y = Tanh (x)".into()),
         ("none", "y = Softmax <axis = -1> (x)".into()),
@@ -134,6 +112,32 @@ fn norms() {
     ] {
         let stored = ", int64[2] flat = {-1, 8}, int64[3] rows = {-1, 1, 8}, int64[4] heads = {0, 0, 2, 4}, float[1] unit = {1.0}, float[1] none = {0.0}";
         wrong.check(kind(&graph(17, X, stored, &nodes)), want, &nodes);
+    }
+}
+
+#[test]
+fn norms_where_no_shape_is_told() {
+    let mut wrong = Wrong::default();
+    let of = |x: &str, axis: i64| {
+        format!(
+            "s = Mul ({x}, {x}) m = ReduceMean <axes = [{axis}]> (s) e = Add (m, eps) r = Sqrt (e) u = Div ({x}, r) y = Mul (u, w)"
+        )
+    };
+    let cases = [
+        ("x w", "float[] x", of("x", -1)),
+        ("x w", "float[b, s, d] x", of("x", 2)),
+        // Most often it has three axes.
+        ("x w", "float[] x", of("x", 2)),
+        ("none", "float[] x", of("x", 1)),
+        ("f w", "float[] x", format!("f = Reshape (x, flat) {}", of("f", 1))),
+        ("x w", "float[b, s, d] x", "h = Shape (x) f = Reshape (x, rows) g = Unsqueeze (f, ax) u = InstanceNormalization (g, unit, none) t = Reshape (u, h) y = Mul (t, w)".into()),
+        // The file tells of another width.
+        ("none", "float[b, s, 16] x", of("x", -1)),
+        ("none", "float[] x", format!("a = MatMul (x, wide) {}", of("a", -1))),
+    ];
+    for (want, x, nodes) in cases {
+        let stored = ", int64[2] flat = {-1, 8}, int64[2] rows = {-1, 8}, int64[1] ax = {1}, float[1] unit = {1.0}, float[1] none = {0.0}, float[8, 16] wide";
+        wrong.check(kind(&graph(17, x, stored, &nodes)), want, &format!("{x}: {nodes}"));
     }
 }
 
@@ -417,6 +421,7 @@ fn softmaxes() {
         ("d", format!("{shifted} s = ReduceSum (e, last) r = Reciprocal (s) y = Mul (r, e)")),
         ("d", format!("{shifted} s = ReduceSum (e, last) n = Cast <to = 10> (s) k = Cast <to = 1> (n) y = Div (e, k)")),
         ("a", "e = Exp (a) s = ReduceSum (e, last) y = Div (e, s)".into()),
+        ("d", format!("p = Mul (a, two) {} s = ReduceSum (e, last) y = Div (e, s)", shifted.replace("(a", "(p").replace("e = Exp (d)", "e = Pow (two, d)"))),
         ("a", "l = LogSoftmax <axis = -1> (a) y = Exp (l)".into()),
         ("a", "l = ReduceLogSumExp <axes = [3]> (a) d = Sub (a, l) y = Exp (d)".into()),
         ("d", "t = Transpose <perm = [0, 1, 3, 2]> (a) m = ReduceMax <axes = [2]> (t) d = Sub (t, m) e = Exp (d) s = ReduceSum (e, rows) y = Div (e, s)".into()),

@@ -403,7 +403,7 @@ pub fn is_computed(node: &NodeProto) -> bool {
 
 /// Whether each element that a node makes is made of the elements in its place alone.
 pub fn is_elementwise(node: &NodeProto) -> bool {
-    operator(node).is_ok_and(|operator| operator.is_elementwise(node.op_type()))
+    operator(node).is_ok_and(|operator| operator.is_elementwise())
 }
 
 /// What a node makes of these inputs, in no more than so many bytes.

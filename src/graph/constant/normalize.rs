@@ -14,25 +14,7 @@ pub fn layer(call: &mut Call) -> Outcome {
     let axes: Vec<usize> = (from..x.shape().len()).collect();
     let centred = call.node.op_type() == "LayerNormalization";
     let unit = unit(doubles(&x), &axes, centred, epsilon(call));
-    scaled(call, unit, 1, &x)
-}
-
-/// The same of `x + skip + bias`, which is the fourth result.
-pub fn skip_layer(call: &mut Call) -> Result<Vec<Array>, Reason> {
-    let simple = call.node.op_type().starts_with("SkipSimplified");
-    let (input, bias) = (call.take(0)?, if simple { 3 } else { 4 });
-    let mut sum = doubles(&input);
-    for index in [1, bias] {
-        if let Some(more) = call.take_optional(index) {
-            sum += &broadcast(&doubles(&more).into_shared(), input.shape())?;
-        }
-    }
-    let axes = [input.shape().len().checked_sub(1).ok_or("its input has no axes")?];
-    let unit =
-        unit(sum.clone(), &axes, !simple, call.node.float("epsilon").unwrap_or(1e-12).into());
-    let y = scaled(call, unit, 2, &input)?;
-    let (none, sum) = (Array::from_scalar(0f32), like(&input, sum)?);
-    Ok(vec![y, none.clone(), none, sum])
+    scaled(call, unit, &x)
 }
 
 /// `InstanceNormalization`, and `GroupNormalization` with one gain a channel.
@@ -54,7 +36,7 @@ pub fn channels(call: &mut Call) -> Outcome {
         broad[1] = operand.len();
         *operand = super::layout::with_shape(operand.clone(), &broad)?;
     }
-    scaled(call, unit, 1, &x)
+    scaled(call, unit, &x)
 }
 
 /// `x / ‖x‖` along an axis.
@@ -104,13 +86,13 @@ fn mean(x: ArrayD<f64>, axes: &[usize]) -> ArrayD<f64> {
     })
 }
 
-/// Multiplied with the input at `index`, plus the next one, as far as there are any.
-fn scaled(call: &mut Call, mut unit: ArrayD<f64>, index: usize, like_x: &Array) -> Outcome {
+/// Multiplied with the second input, plus the third, as far as there are any.
+fn scaled(call: &mut Call, mut unit: ArrayD<f64>, like_x: &Array) -> Outcome {
     let shape = unit.shape().to_vec();
-    if let Some(gain) = call.take_optional(index) {
+    if let Some(gain) = call.take_optional(1) {
         unit *= &broadcast(&doubles(&gain).into_shared(), &shape)?;
     }
-    if let Some(shift) = call.take_optional(index + 1) {
+    if let Some(shift) = call.take_optional(2) {
         unit += &broadcast(&doubles(&shift).into_shared(), &shape)?;
     }
     like(like_x, unit)

@@ -16,6 +16,8 @@ pub enum Operator {
     Arithmetic(fn(&mut Call) -> Result<Array, Reason>),
     /// The same, each element from the elements in its place.
     Elementwise(fn(&mut Call) -> Result<Array, Reason>),
+    /// Each element from the elements in its place, in whatever type they have.
+    InPlace(fn(&mut Call) -> Result<Array, Reason>),
 }
 
 impl Operator {
@@ -35,9 +37,6 @@ impl Operator {
             "Gelu" | "QuickGelu" | "FastGelu" | "BiasGelu" => Elementwise(activation),
             "QuantizeLinear" => Arithmetic(quantize::quantize_linear),
             "DequantizeLinear" => Arithmetic(quantize::dequantize_linear),
-            "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
-                Several(normalize::skip_layer)
-            }
             _ => return None,
         })
     }
@@ -48,15 +47,15 @@ impl Operator {
     fn named(name: &str) -> Option<Self> {
         use Operator::*;
         Some(match name {
-            "Constant" => Layout(layout::constant),
+            "Constant" => InPlace(layout::constant),
             "ConstantOfShape" => Layout(layout::constant_of_shape),
             "Range" => Layout(layout::range),
             "Shape" => Layout(layout::shape),
             "Size" => Layout(layout::size),
-            "Identity" => Layout(|call| call.take(0)),
-            "Dropout" => Layout(layout::dropout),
-            "Cast" => Layout(layout::cast),
-            "CastLike" => Layout(layout::cast_like),
+            "Identity" => InPlace(|call| call.take(0)),
+            "Dropout" => InPlace(layout::dropout),
+            "Cast" => InPlace(layout::cast),
+            "CastLike" => InPlace(layout::cast_like),
             "Transpose" => Layout(layout::transpose),
             "Reshape" => Layout(layout::reshape),
             "Flatten" => Layout(layout::flatten),
@@ -71,7 +70,7 @@ impl Operator {
             "Gather" => Layout(layout::gather),
             "ScatterND" => Layout(layout::scatter_nd),
             "Trilu" => Layout(layout::trilu),
-            "Where" => Layout(elementwise::select),
+            "Where" => InPlace(elementwise::select),
 
             "Abs" => Elementwise(elementwise::abs),
             "Neg" => Elementwise(elementwise::neg),
@@ -86,7 +85,7 @@ impl Operator {
             "Floor" => Elementwise(elementwise::floor),
             "Ceil" => Elementwise(elementwise::ceil),
             "Round" => Elementwise(elementwise::round),
-            "Clip" => Layout(elementwise::clip),
+            "Clip" => InPlace(elementwise::clip),
             "Min" => Elementwise(elementwise::min),
             "Max" => Elementwise(elementwise::max),
             "Add" => Elementwise(elementwise::add),
@@ -101,10 +100,10 @@ impl Operator {
             "LessOrEqual" => Elementwise(elementwise::less_or_equal),
             "Greater" => Elementwise(elementwise::greater),
             "GreaterOrEqual" => Elementwise(elementwise::greater_or_equal),
-            "Not" => Layout(elementwise::not),
-            "And" => Layout(elementwise::and),
-            "Or" => Layout(elementwise::or),
-            "Xor" => Layout(elementwise::xor),
+            "Not" => InPlace(elementwise::not),
+            "And" => InPlace(elementwise::and),
+            "Or" => InPlace(elementwise::or),
+            "Xor" => InPlace(elementwise::xor),
             "BitShift" => Layout(elementwise::bit_shift),
             "BitwiseAnd" => Layout(elementwise::bitwise_and),
             "BitwiseOr" => Layout(elementwise::bitwise_or),
@@ -112,25 +111,9 @@ impl Operator {
             "BitwiseNot" => Layout(elementwise::bitwise_not),
             "Sum" => Elementwise(elementwise::sum),
             "PRelu" => Elementwise(elementwise::prelu),
-            "Relu"
-            | "Sigmoid"
-            | "Erf"
-            | "Softsign"
-            | "Softplus"
-            | "Mish"
-            | "HardSwish"
-            | "HardSigmoid"
-            | "LeakyRelu"
-            | "Elu"
-            | "Celu"
-            | "Selu"
-            | "ThresholdedRelu"
-            | "Swish"
-            | "Gelu"
-            | "com.microsoft.Gelu"
-            | "com.microsoft.QuickGelu"
-            | "com.microsoft.FastGelu"
-            | "com.microsoft.BiasGelu" => Elementwise(activation),
+            "Relu" | "Sigmoid" | "Erf" | "Softsign" | "Softplus" | "Mish" | "HardSwish"
+            | "HardSigmoid" | "LeakyRelu" | "Elu" | "Celu" | "Selu" | "ThresholdedRelu"
+            | "Swish" | "Gelu" => Elementwise(activation),
 
             "DequantizeLinear" => Arithmetic(quantize::dequantize_linear),
             "QuantizeLinear" => Arithmetic(quantize::quantize_linear),
@@ -155,6 +138,7 @@ impl Operator {
             "TopK" => Arithmetic(reduce::top_one),
             "ReduceMax" => Arithmetic(reduce::max),
             "ReduceMin" => Arithmetic(reduce::min),
+            "ReduceProd" => Arithmetic(reduce::product_of),
             "Einsum" => Arithmetic(einsum::einsum),
             "MatMul" => Arithmetic(reduce::mat_mul),
             "Gemm" => Arithmetic(reduce::gemm),
@@ -163,17 +147,13 @@ impl Operator {
     }
 
     /// Whether each element of the result is made of the elements in its place alone.
-    pub fn is_elementwise(self, name: &str) -> bool {
-        const ALSO: [&str; 11] = [
-            "Identity", "Cast", "CastLike", "Dropout", "Where", "Clip", "Not", "And", "Or", "Xor",
-            "Constant",
-        ];
-        matches!(self, Operator::Elementwise(_)) || ALSO.contains(&name)
+    pub fn is_elementwise(self) -> bool {
+        matches!(self, Operator::Elementwise(_) | Operator::InPlace(_))
     }
 
     pub fn run(self, mut call: Call) -> Result<Vec<Array>, Reason> {
         match self {
-            Operator::Layout(run) => Ok(vec![run(&mut call)?]),
+            Operator::Layout(run) | Operator::InPlace(run) => Ok(vec![run(&mut call)?]),
             Operator::Several(run) => run(&mut call),
             Operator::Arithmetic(run) | Operator::Elementwise(run) => {
                 Ok(vec![in_single(run, &mut call)?])

@@ -84,10 +84,10 @@ pub fn softmax(call: &mut Call) -> Outcome {
     along_rows!(F32 f32 F64 f64)
 }
 
-macro_rules! extreme {
+macro_rules! fold {
     ($name:ident, $f:ident) => {
         pub fn $name(call: &mut Call) -> Outcome {
-            extreme!(@types $f, Lanes::of(call)?; F32 F64 I8 I32 I64 U8)
+            fold!(@types $f, Lanes::of(call)?; F32 F64 I8 I32 I64 U8)
         }
     };
     (@types $f:ident, $input:expr; $($variant:ident)+) => {
@@ -100,8 +100,9 @@ macro_rules! extreme {
     };
 }
 
-extreme!(max, max);
-extreme!(min, min);
+fold!(max, max);
+fold!(min, min);
+fold!(product_of, mul);
 
 /// The values of a `TopK` that asks for the one largest element.
 pub fn top_one(call: &mut Call) -> Outcome {
@@ -111,7 +112,7 @@ pub fn top_one(call: &mut Call) -> Outcome {
     if k != Some(vec![1]) || call.node.int("largest") == Some(0) {
         return Err("it asks for more than the one largest element".to_owned());
     }
-    extreme!(@types max, (x, Lanes { axes, keep: true }); F32 F64 I8 I32 I64 U8)
+    fold!(@types max, (x, Lanes { axes, keep: true }); F32 F64 I8 I32 I64 U8)
 }
 
 /// Sums are accumulated in `f64` and rounded once.
