@@ -183,6 +183,11 @@ impl Array {
         for_any!(self, elements => Element::wrap(elements.reversed_axes()))
     }
 
+    /// The axes in this order, sharing the elements.
+    pub(crate) fn permuted(self, order: Vec<usize>) -> Array {
+        for_any!(self, elements => Element::wrap(elements.permuted_axes(order)))
+    }
+
     fn convert<T: Element>(self) -> Array {
         // By way of `Wide` and a pointer: one loop for each type, not for each pair of types.
         let mut wide: Box<dyn Iterator<Item = Wide>> =

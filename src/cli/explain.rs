@@ -60,7 +60,7 @@ fn print(explanation: &Explanation, name_graph: bool, out: &mut dyn Write) -> io
         (_, Some(entry)) => writeln!(out, "{}: {why}", becomes(entry))?,
         (_, None) => writeln!(out, "no rule takes it: {why}")?,
     }
-    if let Some(entry) = projection.as_ref().filter(|entry| !entry.weight.is_empty()) {
+    if let Some(entry) = projection.as_ref().filter(|entry| entry.out_features > 0) {
         print_projection(entry, out)?;
     }
     let Some(rule) = rule else { return Ok(()) };

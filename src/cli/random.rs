@@ -59,7 +59,7 @@ impl Limits {
 /// The output and input of a node that changes no value's meaning.
 fn passes(node: &NodeProto) -> Option<(&str, &str)> {
     let passes = matches!(
-        node.op_type(),
+        node.standard(),
         "Cast" | "DequantizeLinear" | "Flatten" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze"
     );
     if passes { Some((node.output.first()?, node.input.first()?)) } else { None }
@@ -67,10 +67,11 @@ fn passes(node: &NodeProto) -> Option<(&str, &str)> {
 
 /// The tables that a node reads, each with the value that says which rows.
 fn lookups(node: &NodeProto) -> Vec<(&str, &str)> {
-    let pairs: &[(usize, usize)] = match node.op_type() {
-        "Gather" if !node.flag("axis") => &[(0, 1)],
-        "GatherBlockQuantized" => &[(0, 1)],
-        "EmbedLayerNormalization" => &[(2, 0), (4, 1)],
+    let operator = node.operator();
+    let pairs: &[(usize, usize)] = match (operator.domain, operator.name) {
+        ("", "Gather") if !node.flag("axis") => &[(0, 1)],
+        ("com.microsoft", "GatherBlockQuantized") => &[(0, 1)],
+        ("com.microsoft", "EmbedLayerNormalization") => &[(2, 0), (4, 1)],
         _ => &[],
     };
     let input = |i: usize| node.input.get(i).map(String::as_str);

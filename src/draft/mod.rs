@@ -8,7 +8,7 @@ mod names;
 mod norm;
 mod store;
 
-pub(crate) use correction::{Factors, correction};
+pub(crate) use correction::{Factors, corrected, correction};
 pub(crate) use names::Names;
 pub(crate) use norm::norm;
 pub(crate) use store::{Store, data_type, storage};

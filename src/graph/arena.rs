@@ -57,7 +57,7 @@ impl<'m> Graphs<'m> {
 
     /// The constants that the nodes of a graph can read.
     pub fn constants(&self, id: GraphId) -> Constants<'_, 'm> {
-        Constants::new(self.view(id), &self.known)
+        Constants::new(self.view(id), &self.views, &self.known)
     }
 
     /// The graphs that are attributes of a node.

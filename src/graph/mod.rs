@@ -13,7 +13,7 @@ mod view;
 pub use arena::{ByNode, Graphs};
 pub use check::check;
 pub use constant::{
-    Constants, Expression, Matrix, NotConstant, compute, is_computed, is_elementwise,
+    Constants, Expression, Fold, Matrix, NotConstant, compute, is_computed, is_elementwise,
 };
 pub use edit::Edit;
 pub use equation::Equation;

@@ -5,7 +5,8 @@
 //! **upper case** matches constants only, which is what tells a bias `Add` from a residual one. An
 //! attribute given as a reference (`transB: int = @transB`) is captured; given as a value it must have
 //! that value, where an absent one counts as ONNX's default. An input whose name ends in `?` may be left
-//! out, which binds nothing. A last input named `rest` stands for any number of inputs, none included.
+//! out, which binds nothing. A last input named `rest` stands for any number of inputs, none included. The
+//! operator `_` stands for any.
 //!
 //! The operands of an operator that commutes match in either order, and so do those of the nodes
 //! before it: every order is tried before a pattern is given up.
@@ -86,6 +87,11 @@ impl Pattern {
 
     /// Whether a node's operator is that of the pattern's root.
     pub fn may_start_at(&self, node: &NodeProto) -> bool {
+        is_any(self.root()) || self.starts_at(node)
+    }
+
+    /// The same, where the root names an operator.
+    pub fn starts_at(&self, node: &NodeProto) -> bool {
         self.root().operator() == node.operator()
     }
 
@@ -253,7 +259,7 @@ impl<'a> Search<'a, '_> {
                 }
             };
         }
-        if want.operator() != node.operator() {
+        if !is_any(want) && want.operator() != node.operator() {
             return Err(format!(
                 "node `{}` is {}, not {}",
                 node.label(),
@@ -368,8 +374,13 @@ pub fn is_optional(name: &str) -> bool {
     name.ends_with('?')
 }
 
+/// `_` in a pattern: a node of any operator.
+fn is_any(node: &NodeProto) -> bool {
+    node.is("_")
+}
+
 /// Upper case in a pattern: the variable matches constants only.
-fn is_constant_name(name: &str) -> bool {
+pub fn is_constant_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
 }
 
@@ -383,6 +394,7 @@ fn commutes(node: &NodeProto) -> bool {
     matches!(
         node.standard(),
         "Add"
+            | "Einsum"
             | "Mul"
             | "Min"
             | "Max"

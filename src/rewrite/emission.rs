@@ -50,6 +50,9 @@ impl Emission<'_> {
             sizes => sizes,
         };
         attributes.insert(PART_SIZES.into(), ints(sizes.iter().map(|size| *size as i64)));
+        let lists = self.projection.lists.iter();
+        attributes
+            .extend(lists.map(|(name, list)| ((*name).to_owned(), ints(list.iter().copied()))));
         let mut nodes = Vec::new();
         for template in site.rule.template.filled(&values, &attributes) {
             for output in &template.output {

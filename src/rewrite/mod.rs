@@ -320,7 +320,7 @@ fn describe(site: &Site) -> Entry {
         node: site.name.clone(),
         op: site.op.clone(),
         role: site.role,
-        weight: weight.map_or(String::new(), |w| w.name.clone()),
+        weight: site.weight.clone(),
         in_features: weight.map_or(0, |w| w.k),
         out_features: weight.map_or(0, |w| w.n),
         dtype: weight.map_or(String::new(), |w| w.dtype.clone()),

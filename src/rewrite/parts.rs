@@ -16,31 +16,48 @@ use std::{cell::RefCell, collections::HashMap, ops::Range};
 /// How many rows each part has into which the graph cuts the outputs of a projection of `n` rows; empty
 /// where it does not, or where the rows of a part do not follow each other, as where heads are cut one by
 /// one.
-pub(super) fn part_sizes(view: &View, constants: &Constants, output: &str, n: usize) -> Vec<usize> {
+///
+/// A `shape` is that of the output where it has the rows along several axes.
+pub(super) fn part_sizes(
+    view: &View,
+    constants: &Constants,
+    output: &str,
+    n: usize,
+    shape: Option<&Vec<i64>>,
+) -> Vec<usize> {
     let mut rows = Rows { rank: view.rank(output), ..Rows::of(n) };
+    if let Some(shape) = shape {
+        let shape: Vec<_> = shape.iter().copied().map(Some).collect();
+        let Some(several) = rows.reshaped(&shape) else { return Vec::new() };
+        rows = several;
+    }
     let mut integers =
         Integers { view, constants, n, whole: vec![output], known: RefCell::default() };
-    let mut value = output;
-    loop {
+    let (mut pieces, mut values) = (Vec::new(), vec![(output, rows)]);
+    while let Some((value, rows)) = values.pop() {
         let readers = view.uses(value).iter().map(|u| view.node(u.node));
         let readers: Vec<&NodeProto> =
             readers.filter(|node| !matches!(node.standard(), "Shape" | "Size")).collect();
-        let cut = |node: &&NodeProto| node.input(0) == Some(value);
-        let cuts = readers.iter().copied().filter(cut);
-        let pieces: Vec<Rows> =
-            cuts.filter_map(|node| rows.cut(node, &integers)).flatten().collect();
-        if !pieces.is_empty() {
-            return sizes(&pieces, n).unwrap_or_default();
+        let first = readers.iter().copied().filter(|node| node.input(0) == Some(value));
+        let cuts: Vec<Rows> =
+            first.filter_map(|node| rows.cut(node, &integers)).flatten().collect();
+        if !cuts.is_empty() {
+            pieces.extend(cuts);
+            continue;
         }
-        let [node] = readers[..] else { return Vec::new() };
-        let (Some(moved), Some(next)) = (rows.moved(node, &integers), node.output(0)) else {
-            return Vec::new();
-        };
-        if IN_PLACE.contains(&node.standard()) {
-            integers.whole.push(next);
+        for node in &readers {
+            let in_place = IN_PLACE.contains(&node.standard());
+            // Beside other readers, arithmetic is more than the way to a part.
+            let on_the_way = readers.len() == 1 || !in_place;
+            let moved = rows.moved(node, &integers).filter(|_| on_the_way);
+            let Some((moved, next)) = moved.zip(node.output(0)) else { continue };
+            if in_place {
+                integers.whole.push(next);
+            }
+            values.push((next, moved));
         }
-        (rows, value) = (moved, next);
     }
+    sizes(&pieces, n).unwrap_or_default()
 }
 
 /// Operators that leave each element where it is.
@@ -101,16 +118,18 @@ impl Rows {
     /// What a node takes of the rows, for each of its outputs, if it cuts one of the axes.
     fn cut(&self, node: &NodeProto, integers: &Integers) -> Option<Vec<Rows>> {
         match node.standard() {
-            "Split" => self.split(node, integers),
+            "Split" => self.split(node, node.output.len(), integers),
+            "SplitToSequence" => self.split(node, 1, integers),
             "Slice" => self.sliced(node, integers),
             "Gather" => self.gathered(node, integers),
             _ => None,
         }
     }
 
-    fn split(&self, node: &NodeProto, integers: &Integers) -> Option<Vec<Rows>> {
+    /// Parts of given sizes, or else as many of one size.
+    fn split(&self, node: &NodeProto, count: usize, integers: &Integers) -> Option<Vec<Rows>> {
         let at = self.cut_along(node.int("axis").unwrap_or(0))?;
-        let (length, count) = (self.axes[at].length, node.output.len());
+        let length = self.axes[at].length;
         let sizes = match integers.given(node, "split", 1) {
             Some(sizes) => lengths(&sizes)?,
             None => vec![length.checked_div(count)?; count],
@@ -121,7 +140,7 @@ impl Rows {
             end += size;
             self.part(at, end - size..end, 1)
         };
-        (total == Some(length) && count > 1).then(|| sizes.iter().map(part).collect())
+        (total == Some(length) && sizes.len() > 1).then(|| sizes.iter().map(part).collect())
     }
 
     fn sliced(&self, node: &NodeProto, integers: &Integers) -> Option<Vec<Rows>> {
@@ -145,11 +164,13 @@ impl Rows {
 
     fn gathered(&self, node: &NodeProto, integers: &Integers) -> Option<Vec<Rows>> {
         let at = self.cut_along(node.int("axis").unwrap_or(0))?;
-        let [index] = integers.given(node, "indices", 1)?[..] else { return None };
-        let length = self.axes[at].length;
-        let from_front = if index < 0 { index.checked_add(length as i64)? } else { index };
-        let index = usize::try_from(from_front).ok().filter(|index| *index < length)?;
-        Some(vec![self.part(at, index..index + 1, 1)])
+        let length = self.axes[at].length as i64;
+        let from_front =
+            |index: &i64| if *index < 0 { index.saturating_add(length) } else { *index };
+        let places: Vec<i64> = integers.given(node, "indices", 1)?.iter().map(from_front).collect();
+        let (first, last) = (*places.first()?, *places.last()?);
+        let range = places.iter().copied().eq(first..=last) && first >= 0 && last < length;
+        range.then(|| vec![self.part(at, first as usize..last as usize + 1, 1)])
     }
 
     /// The axis that a node cuts. Where nothing tells how many axes there are, one that is not the first is

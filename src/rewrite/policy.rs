@@ -53,6 +53,9 @@ fn decide_one(site: &Site, options: &Options, is_qat: bool) -> Decision {
     if let Err(why) = &site.found {
         return Decision::Keep(why.clone());
     }
+    if let Some(corrected) = &site.corrects {
+        return Decision::Keep(format!("it is in the correction of the BitLinear `{corrected}`"));
+    }
     if let Some(filter) = options.filters.iter().rev().find(|f| f.pattern.is_match(&site.name)) {
         let decision = if filter.include { Decision::Convert } else { Decision::Keep };
         return decision(filter.to_string());

@@ -5,13 +5,15 @@ use super::{
     weight::Weight,
 };
 use crate::{
-    graph::{Constants, NodeId, View},
+    graph::{Constants, Fold, NodeId, View},
     operator,
     pattern::{Bindings, Miss, Pattern},
     proto::{AttributeProto, tensor_proto::DataType},
     quant::Layout,
     text,
 };
+use std::collections::BTreeMap;
+
 /// What a rule promises, and so what its test must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -69,6 +71,9 @@ pub struct Projection {
     pub casts: bool,
     /// How many rows each part of a fused weight has, where the rule knows its parts.
     pub part_sizes: Vec<usize>,
+    /// Attributes that the rule's template names, where they are given. `shape` is that of the product where a
+    /// `Reshape` makes several axes of its last one.
+    pub lists: BTreeMap<&'static str, Vec<i64>>,
 }
 
 /// Why a rule does not apply to nodes that its pattern matches.
@@ -172,7 +177,10 @@ impl Rule {
                 let x = bound.values.get(INPUT);
                 let same = x.is_none_or(|x| *x == projection.input);
                 assert!(same, "rule {}: its `{INPUT}` is not the projection's input", self.name);
-                Ok((bound, projection))
+                match adds_axes(view, &projection) {
+                    Some(why) => Err(NoMatch::Refused(bound, why)),
+                    None => Ok((bound, projection)),
+                }
             }
             Err(Reject::Refuse(why)) => Err(NoMatch::Refused(bound, why)),
             Err(Reject::Miss(why)) => missed(why),
@@ -184,6 +192,18 @@ impl Rule {
         let others = view.node(root).output.iter().skip(self.pattern.root().output.len());
         others.filter(|o| !o.is_empty()).find(|o| view.is_read(o))
     }
+}
+
+/// Why a product may have more axes than its activation, and so than a BitLinear's.
+fn adds_axes(view: &View, projection: &Projection) -> Option<String> {
+    let Projection { input, weight: Weight { value, rank, fold: None, .. }, .. } = projection
+    else {
+        return None;
+    };
+    let fewer = *rank > 2 && view.rank(input).is_none_or(|axes| axes < *rank);
+    fewer.then(|| {
+        format!("its weight `{value}` has {rank} axes, and the file does not tell that `{input}` has as many")
+    })
 }
 
 /// A [`Rule`] being written.
@@ -225,6 +245,12 @@ impl RuleBuilder {
     pub fn emit(mut self, template: &str) -> Self {
         self.template.nodes =
             text::parse_nodes(template).unwrap_or_else(|e| panic!("rule {}: {e}", self.name));
+        self
+    }
+
+    /// The attributes of the template that a projection's `lists` give, or leave out.
+    pub fn gives(mut self, lists: &[&'static str]) -> Self {
+        self.template.lists = lists.to_vec();
         self
     }
 
@@ -303,6 +329,11 @@ impl<'m> Match<'_, 'm> {
         Ok(self.attribute(name)?.f())
     }
 
+    /// A captured text.
+    pub fn string(&self, name: &str) -> Result<&str, Reject> {
+        Ok(str::from_utf8(self.attribute(name)?.s()).unwrap_or_default())
+    }
+
     fn attribute(&self, name: &str) -> Result<&AttributeProto, Reject> {
         let found = if self.has(name) { self.bound.attributes.get(name) } else { None };
         found.or_else(|| self.rule.pattern.default(name)).ok_or_else(|| {
@@ -332,17 +363,37 @@ impl<'m> Match<'_, 'm> {
     ///
     /// `layout` is how the node reads it: `MatMul` takes `InOut`, `Gemm` with `transB` `OutIn`.
     pub fn weight(&self, name: &str, layout: Layout) -> Result<Weight, Reject> {
-        self.read_weight(self.value(name), layout)
+        self.read_weight(self.value(name), layout, None)
+    }
+
+    /// The weight of any number of axes that a name of the pattern stands for: its fold's rows are inputs.
+    pub fn folded_weight(&self, name: &str, fold: Fold) -> Result<Weight, Reject> {
+        self.read_weight(self.value(name), Layout::InOut, Some(fold))
+    }
+
+    /// Whether a value is a constant of two long axes at least, as a matrix or a stack of them is, and holds no
+    /// indices.
+    pub fn is_matrix(&self, value: &str) -> bool {
+        let indices = [DataType::Int64, DataType::Int32, DataType::Bool];
+        let matrix = |(of, shape): (DataType, Vec<usize>)| {
+            !indices.contains(&of) && shape.iter().filter(|length| **length > 1).count() > 1
+        };
+        self.constants.is_constant(value) && self.constants.kind(value).is_some_and(matrix)
     }
 
     /// The weight of a product that is not the pattern's root.
     pub fn weight_of(&self, product: NodeId, layout: Layout) -> Result<Weight, Reject> {
         let value = self.view.node(product).input.get(1).map_or("", String::as_str);
-        self.read_weight(value, layout)
+        self.read_weight(value, layout, None)
     }
 
-    fn read_weight(&self, value: &str, layout: Layout) -> Result<Weight, Reject> {
-        Weight::read(self.constants, value, layout)
+    fn read_weight(
+        &self,
+        value: &str,
+        layout: Layout,
+        fold: Option<Fold>,
+    ) -> Result<Weight, Reject> {
+        Weight::read(self.constants, value, layout, fold)
             .map_err(|why| Reject::Refuse(format!("its weight `{value}` {why}")))
     }
 
@@ -368,6 +419,7 @@ impl<'m> Match<'_, 'm> {
             eps: operator::EPS,
             casts: false,
             part_sizes: Vec::new(),
+            lists: BTreeMap::new(),
         }
     }
 

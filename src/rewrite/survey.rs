@@ -3,10 +3,12 @@
 use super::{
     parts::part_sizes,
     rule::{Effect, NoMatch, Projection, Rule},
+    template::INPUT,
 };
 use crate::{
+    draft::corrected,
     graph::{Constants, GraphId, Graphs, NodeId, View},
-    pattern::{Bindings, Miss},
+    pattern::{Bindings, Miss, is_constant_name},
     proto::NodeProto,
     roles::{self, Role},
     values::norm,
@@ -29,6 +31,10 @@ pub(super) struct Site<'r> {
     pub bound: Bindings,
     /// The projection, or why it stays as it is.
     pub found: Result<Projection, String>,
+    /// What holds its weight: an initializer, or another constant.
+    pub weight: String,
+    /// The BitLinear that it is in the correction of.
+    pub corrects: Option<String>,
     /// What it is for.
     pub role: Role,
     /// The node that reads its weight as an embedding table.
@@ -83,16 +89,21 @@ fn survey_graph<'r>(
 ) -> Vec<Site<'r>> {
     let table = |leaf: &String| tables.get(&(view.scope(leaf)?.id(), leaf.clone())).cloned();
     let mut sites = match_rules(view, constants, recipe);
+    let corrected = corrected(view);
     for site in &mut sites {
         let Ok(projection) = &site.found else { continue };
         let output = view.node(site.root).output.first().map_or("", String::as_str);
         let own_bias = projection.bias.clone();
+        site.corrects = corrected.get(&site.node).map(|of| view.node(*of).label().to_owned());
         site.tied = projection.weight.leaves.iter().find_map(table);
         let norm = norm(view, constants, &projection.input, Some(projection.weight.k));
         site.norm = norm.map(|norm| norm.node);
         site.bias = own_bias.or_else(|| added_constant(view, constants, output));
         site.part_sizes = match &projection.part_sizes[..] {
-            [] => part_sizes(view, constants, output, projection.weight.n),
+            [] => {
+                let shape = projection.lists.get("shape");
+                part_sizes(view, constants, output, projection.weight.n, shape)
+            }
             known => known.to_vec(),
         };
     }
@@ -136,24 +147,37 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
                 continue;
             }
             claim(view, &bound, [root, product], &mut claimed);
-            sites.push(Site {
+            let weights = match &found {
+                Ok(projection) => vec![projection.weight.name.clone()],
+                Err(_) => held(rule, &bound),
+            };
+            sites.extend(weights.into_iter().map(|weight| Site {
                 rule,
                 root,
                 node: product,
                 name: view.node(product).label().to_owned(),
                 op: view.node(product).operator().to_string(),
-                bound,
-                found,
+                bound: bound.clone(),
+                found: found.clone(),
+                weight,
+                corrects: None,
                 role: Role::Other,
                 tied: None,
                 bias: None,
                 part_sizes: Vec::new(),
                 norm: None,
-            });
+            }));
         }
     }
     sites.sort_by_key(|site| site.node);
     sites
+}
+
+/// The constants that a node holds for which a rule keeps it: each has a line of its own.
+fn held(rule: &Rule, bound: &Bindings) -> Vec<String> {
+    let constants = rule.pattern.names().filter(|name| is_constant_name(name));
+    let held: Vec<String> = constants.filter_map(|name| bound.values.get(name).cloned()).collect();
+    if held.is_empty() { vec![String::new()] } else { held }
 }
 
 /// Claims the root and the product of a match, and its other nodes whose values nothing else reads.
@@ -197,7 +221,7 @@ fn describe<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
     let first = |values: &'v [String]| values.first().map_or("", String::as_str);
     let (input, n, k) = match &site.found {
         Ok(projection) => (projection.input.as_str(), projection.weight.n, projection.weight.k),
-        Err(_) => (first(&node.input), 0, 0),
+        Err(_) => (site.bound.values.get(INPUT).map_or(first(&node.input), String::as_str), 0, 0),
     };
     roles::Site {
         node: site.node,
@@ -270,7 +294,7 @@ fn furthest<'r>(
     asked: impl Fn(&Rule) -> bool,
 ) -> Option<(&'r Rule, Miss)> {
     let node = view.node(id);
-    let rules = recipe.rules.iter().filter(|r| r.pattern.may_start_at(node) && asked(r));
+    let rules = recipe.rules.iter().filter(|r| r.pattern.starts_at(node) && asked(r));
     let misses = rules.filter_map(|rule| match rule.at(view, constants, recipe.opset, id) {
         Err(NoMatch::Missed(miss)) => Some((rule, miss)),
         _ => None,

@@ -2,7 +2,7 @@
 
 use crate::{
     draft,
-    graph::{Constants, NotConstant},
+    graph::{Constants, Fold, NotConstant},
     proto::{TensorProto, element_count, tensor_bytes, tensor_proto::DataType, type_name},
     quant::{self, Layout, Storage},
 };
@@ -17,6 +17,10 @@ pub struct Weight {
     pub name: String,
     /// The value that the node reads.
     pub value: String,
+    /// How many axes that has.
+    pub rank: usize,
+    /// How those make up a matrix, where they are other than two.
+    pub fold: Option<Fold>,
     /// Every initializer that it is made of.
     pub leaves: Vec<String>,
     /// Outputs.
@@ -38,15 +42,16 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// The weight that a value is; `layout` is how the node that multiplies by it reads it. An error, as what
-    /// can be said of the value, where it is none.
+    /// The weight that a value is; `layout` is how the node that multiplies by it reads it, where
+    /// it has no axes but those of a matrix, and `fold` how they make up one. An error, as what can be said of the value, where it is none.
     pub(super) fn read(
         constants: &Constants,
         value: &str,
         layout: Layout,
+        fold: Option<Fold>,
     ) -> Result<Weight, String> {
         let unreadable = |why: NotConstant| format!("can't be read: {why}");
-        let matrix = constants.matrix(value).map_err(unreadable)?;
+        let matrix = constants.folded(value, fold.as_ref()).map_err(unreadable)?;
         let layout = if matrix.transposed { layout.flipped() } else { layout };
         let [rows, columns] = matrix.stored;
         let (n, k) = match layout {
@@ -63,6 +68,8 @@ impl Weight {
         Ok(Weight {
             name: whole.map_or(value, |leaf| leaf.name()).to_owned(),
             value: value.to_owned(),
+            rank: matrix.rank,
+            fold,
             dtype: largest.map_or(String::new(), |leaf| dtype(leaf)),
             stored_bytes: leaves.iter().map(|leaf| share_of(leaf, n * k)).sum(),
             leaves: leaves.iter().map(|leaf| leaf.name().to_owned()).collect(),
@@ -93,7 +100,7 @@ impl Weight {
         if !self.data.is_empty() {
             return Ok(Cow::Borrowed(self));
         }
-        let matrix = constants.matrix(&self.value);
+        let matrix = constants.folded(&self.value, self.fold.as_ref());
         let matrix =
             matrix.map_err(|e| format!("its weight `{}` can't be read: {e}", self.value))?;
         Ok(Cow::Owned(Weight { data: matrix.bytes, ..self.clone() }))

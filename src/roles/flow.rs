@@ -87,7 +87,8 @@ impl Seen {
 #[derive(Default)]
 pub(super) struct Reach {
     pub sites: Vec<usize>,
-    pub stream: bool,
+    /// Where it joins the residual stream.
+    pub streams: Vec<Value>,
     pub attention: bool,
     pub output: bool,
     /// The nodes on the way.
@@ -97,7 +98,7 @@ pub(super) struct Reach {
 impl Reach {
     /// Whether nothing comes of the value.
     pub fn leads_nowhere(&self) -> bool {
-        !self.output && self.sites.is_empty() && !self.stream && !self.attention
+        !self.output && self.sites.is_empty() && self.streams.is_empty() && !self.attention
     }
 }
 
@@ -252,6 +253,11 @@ impl<'v, 'm> Flow<'v, 'm> {
         found
     }
 
+    /// What a value of the residual stream was before the latest block.
+    pub fn base(&self, stream: Value) -> Value {
+        self.base.get(&stream).copied().unwrap_or(stream)
+    }
+
     /// The sites that a value's content comes from.
     pub fn source_sites(&self, value: Value) -> Vec<usize> {
         self.sources(value).ends.iter().filter_map(|v| self.site(*v)).collect()
@@ -290,7 +296,7 @@ impl<'v, 'm> Flow<'v, 'm> {
                 found.nodes.push(id);
                 for &output in self.wires.nodes[id].outputs.iter().flatten() {
                     match self.stop[output] {
-                        Some(Stop::Stream) => found.stream = true,
+                        Some(Stop::Stream) => found.streams.push(output),
                         Some(Stop::Scores | Stop::Context(_)) => found.attention = true,
                         Some(Stop::Site(_)) => {}
                         None if seen.insert(output) => stack.push(output),

@@ -19,7 +19,7 @@ pub(super) fn assign_heads(view: &View, flow: &Flow, roles: &mut [Role]) -> Vec<
         let site = &sites[index];
         let reach = flow.reach(site.product);
         let only_heads = reach.sites.iter().all(|next| heads[*next]);
-        if reach.stream || reach.attention || !only_heads || reach.leads_nowhere() {
+        if !reach.streams.is_empty() || reach.attention || !only_heads || reach.leads_nowhere() {
             continue;
         }
         heads[index] = true;
@@ -44,7 +44,7 @@ pub(super) fn assign_embeddings(flow: &Flow, heads: &[bool], roles: &mut [Role])
             continue;
         }
         let reach = flow.reach(site.product);
-        if reach.stream && (reach.attention || !reach.sites.is_empty()) {
+        if !reach.streams.is_empty() && (reach.attention || !reach.sites.is_empty()) {
             *role = Role::Embedding;
         }
     }
@@ -103,7 +103,7 @@ fn is_looked_up(flow: &Flow, table: Value) -> bool {
 
 /// The number of rows of every stored matrix that rows are picked from.
 fn vocabularies(view: &View, flow: &Flow) -> HashSet<usize> {
-    let lookups = view.nodes().filter(|(_, n)| n.op_type() == "Gather");
+    let lookups = view.nodes().filter(|(_, n)| n.is("Gather"));
     let picks = lookups
         .filter(|(id, _)| flow.wires.nodes[*id].input(1).is_some_and(|v| !flow.wires.constant[v]));
     let tables = picks.filter_map(|(_, n)| view.initializer(n.input.first()?));

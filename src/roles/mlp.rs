@@ -29,8 +29,8 @@ pub(super) fn assign_low_rank(flow: &Flow, roles: &mut [Role]) {
 fn is_beside_another(flow: &Flow, inner: usize, outer: usize) -> bool {
     let origin = |site: usize| flow.root[flow.wires.sites[site].input];
     let third = |value: &Value| {
-        let site = flow.site(flow.root[*value]);
-        site.is_some_and(|s| s != inner && s != outer && origin(s) == origin(inner))
+        let sites = flow.source_sites(*value);
+        sites.into_iter().any(|s| s != inner && s != outer && origin(s) == origin(inner))
     };
     flow.reach(flow.wires.sites[outer].product)
         .nodes
@@ -133,11 +133,18 @@ pub(super) fn assign_plain(flow: &Flow, roles: &mut [Role]) {
         }
         let (wide, narrow) = (sites[first].out_features, sites[first].in_features);
         let returns = wide > narrow && site.out_features == narrow;
-        if returns || flow.reach(site.product).stream {
+        if returns || joins_stream(flow, site, first) {
             roles[first] = Role::Fc1;
             roles[second] = Role::Fc2;
         }
     }
+}
+
+/// Whether a site's product is added to what a block read, and not to what its first projection made, as the
+/// result of a state space is.
+fn joins_stream(flow: &Flow, site: &Projection, first: usize) -> bool {
+    let streams = flow.reach(site.product).streams;
+    streams.iter().any(|stream| !flow.source_sites(flow.base(*stream)).contains(&first))
 }
 
 /// The one site that another reads through an activation.

@@ -3,7 +3,7 @@
 use super::Site;
 use crate::{
     graph::{ByNode, Constants, NodeId, View, captured},
-    proto::NodeProto,
+    proto::{NodeProto, Operator},
     values,
 };
 use std::collections::{HashMap, HashSet};
@@ -40,6 +40,7 @@ pub(super) struct Projection {
 
 pub(super) struct Node<'m> {
     pub proto: &'m NodeProto,
+    /// Its operator's name, if that is ONNX's or ONNX Runtime's.
     pub op: &'m str,
     pub inputs: Vec<Option<Value>>,
     pub outputs: Vec<Option<Value>>,
@@ -100,7 +101,10 @@ impl<'v, 'm> Wires<'v, 'm> {
     fn connect(&mut self, id: NodeId, proto: &'m NodeProto) -> Node<'m> {
         let node = Node {
             proto,
-            op: proto.op_type(),
+            op: match proto.operator() {
+                Operator { domain: "" | "com.microsoft", name } => name,
+                _ => "",
+            },
             inputs: proto.input.iter().map(|name| self.intern_present(name)).collect(),
             outputs: proto.output.iter().map(|name| self.intern_present(name)).collect(),
             captures: captured(proto).into_iter().map(|name| self.intern(name)).collect(),
@@ -199,7 +203,7 @@ impl<'v, 'm> Wires<'v, 'm> {
 impl Node<'_> {
     /// Whether it is a whole attention: an operator, or a function that an exporter left in.
     pub fn is_attention(&self) -> bool {
-        self.op.to_ascii_lowercase().contains("attention")
+        self.proto.op_type().to_ascii_lowercase().contains("attention")
     }
 
     pub fn input(&self, index: usize) -> Option<Value> {
@@ -228,7 +232,7 @@ fn constant_values<'m>(view: &View<'m>, products: &HashSet<&str>) -> HashSet<&'m
     let mut known = view.outer().map(|outer| constant_values(outer, products)).unwrap_or_default();
     known.extend(view.stored());
     for (_, node) in view.nodes() {
-        let shape_only = matches!(node.op_type(), "Shape" | "Size");
+        let shape_only = matches!(node.standard(), "Shape" | "Size");
         let mut reads = node.input.iter().map(String::as_str).chain(captured(node));
         if shape_only || reads.all(|name| name.is_empty() || known.contains(name)) {
             let outputs = node.output.iter().map(String::as_str);

@@ -130,22 +130,26 @@ enum Dim<'m> {
 }
 
 fn mask_of<'m>(m: &Match<'_, 'm>, mask: &str) -> Option<Mask<'m>> {
-    if let Some(dims) = declared(m.view, mask) {
-        return Some(Mask::Shaped(dims));
-    }
-    let node = m.view.node(m.view.producer(mask)?);
-    let of_input = || mask_of(m, node.input.first()?);
-    let operator = node.operator();
-    match (operator.domain, operator.name) {
-        ("", "Cast" | "Identity") => of_input(),
-        ("com.microsoft", "EmbedLayerNormalization") if node.output(1) == Some(mask) => {
-            Some(Mask::Lengths)
+    let (mut mask, mut summed) = (mask, false);
+    loop {
+        match declared(m.view, mask) {
+            Some(dims) if !summed => return Some(Mask::Shaped(dims)),
+            Some(dims) => return (dims.len() == 2).then_some(Mask::Lengths),
+            None => {}
         }
-        ("", "ReduceSum") if sums_rows(m, node) => match of_input()? {
-            Mask::Shaped(dims) if dims.len() == 2 => Some(Mask::Lengths),
-            _ => None,
-        },
-        _ => None,
+        let node = m.view.node(m.view.producer(mask)?);
+        let operator = node.operator();
+        match (operator.domain, operator.name) {
+            ("", "Cast" | "Identity") => {}
+            ("", "ReduceSum") if !summed && sums_rows(m, node) => summed = true,
+            ("com.microsoft", "EmbedLayerNormalization")
+                if !summed && node.output(1) == Some(mask) =>
+            {
+                return Some(Mask::Lengths);
+            }
+            _ => return None,
+        }
+        mask = node.input(0)?;
     }
 }
 

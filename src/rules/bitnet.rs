@@ -15,7 +15,7 @@
 //! and goes with it.
 
 use super::{
-    gemm::{BIASED_GEMM, PLAIN_GEMM},
+    gemm::{PLAIN_GEMM, SUM, bias},
     matmul::PLAIN_FUSED_MATMUL,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     values::{Quantized, Stop, quantized},
 };
 
-pub(super) fn rules() -> [Rule; 7] {
+pub(super) fn rules() -> [Rule; 6] {
     [
         // All of it in f32, in a model of 16 bits.
         Rule::named("bitnet-narrow", Effect::Exact)
@@ -43,14 +43,10 @@ pub(super) fn rules() -> [Rule; 7] {
         // The activation's scale is part of the product's operand.
         product("bitnet", "y = MatMul(q, W)", as_stored),
         product("bitnet-fused-matmul", &format!("y = {PLAIN_FUSED_MATMUL} (q, W)"), by_attribute),
-        product("bitnet-gemm", &format!("y = {PLAIN_GEMM} (q, W)"), by_attribute),
-        Rule::named("bitnet-gemm-bias", Effect::Exact)
-            .find(&format!("y = {BIASED_GEMM} (q, W, b)"))
-            .emit(
-                "bit = bitonnx.BitLinear(x, codes, scale)
-                 [bias] y = Add(bit, b)",
-            )
-            .with(|m| Ok(Projection { bias: m.constant("b"), ..trained(m, by_attribute(m)?)? })),
+        Rule::named("bitnet-gemm", Effect::Exact)
+            .find(&format!("y = {PLAIN_GEMM} (q, W, b?)"))
+            .emit(SUM)
+            .with(|m| Ok(Projection { bias: bias(m)?, ..trained(m, by_attribute(m)?)? })),
     ]
 }
 

@@ -2,11 +2,11 @@
 //! experts ─ Gather(index) ─ w,  x ─ MatMul(w) ─ y, where index is computed   ⇒   kept
 //! ```
 //!
-//! Experts whose weights are stored in one tensor, of which each token's router chooses: `w` is in lower
-//! case, since it is another for each run.
+//! Experts whose weights are stored in one tensor, of which each token's router chooses, and weights that a
+//! condition chooses: `w` is in lower case, since it is another for each run.
 
 use crate::{
-    graph::{Constants, View},
+    graph::captured,
     rewrite::{Effect, Match, Reject, Rule},
 };
 
@@ -20,10 +20,15 @@ fn kept(name: &'static str, pattern: &str) -> Rule {
 
 fn why(m: &Match) -> Reject {
     let value = m.value("w");
-    match chosen_from(m.view, m.constants, value) {
-        Some(tensor) => Reject::Refuse(format!(
-            "its weight is a part of `{tensor}` that is chosen at run time, where a BitLinear has one weight \
-             (export experts as layers of their own)"
+    match chosen_from(m, value) {
+        Some((tensor, part)) => Reject::Refuse(format!(
+            "its weight is {} that is chosen at run time, where a BitLinear has one weight \
+             (export experts as layers of their own)",
+            if part {
+                format!("a part of `{tensor}`")
+            } else {
+                format!("one of several, as `{tensor}`,")
+            }
         )),
         None => Reject::Miss(format!("`{value}` is not chosen from a stored tensor at run time")),
     }
@@ -35,8 +40,10 @@ const CHOICES: [&str; 4] = ["Gather", "GatherND", "Slice", "Split"];
 /// Operators that pass their first input on.
 const VIEWS: [&str; 6] = ["Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
 
-/// The stored matrices that a value is taken from by what is computed.
-fn chosen_from<'m>(view: &View<'m>, constants: &Constants, value: &str) -> Option<&'m str> {
+/// The stored matrices that a value is taken from by what is computed: a tensor of which it is a part, or the first
+/// of several.
+fn chosen_from<'m>(m: &Match<'_, 'm>, value: &str) -> Option<(&'m str, bool)> {
+    let (view, constants) = (m.view, m.constants);
     if constants.is_constant(value) {
         return None;
     }
@@ -44,12 +51,20 @@ fn chosen_from<'m>(view: &View<'m>, constants: &Constants, value: &str) -> Optio
     let mut chosen = false;
     loop {
         let of = node.standard();
+        let either = match of {
+            "Where" => node.inputs().skip(1).collect(),
+            "If" => captured(node),
+            _ => Vec::new(),
+        };
+        if let Some(matrix) = either.into_iter().find(|value| m.is_matrix(value)) {
+            return Some((matrix, false));
+        }
         chosen |= CHOICES.contains(&of);
         let passes = CHOICES.contains(&of) || VIEWS.contains(&of);
         let source = node.input.first().filter(|_| passes)?;
         if constants.is_constant(source) {
             let matrices = view.initializer(source).is_none_or(|tensor| tensor.dims.len() > 2);
-            return (chosen && matrices).then_some(source);
+            return (chosen && matrices).then_some((source, true));
         }
         node = view.node(view.producer(source)?);
     }

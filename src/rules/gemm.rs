@@ -6,14 +6,15 @@
 //! around the Gemm stay: BitLinear works on rows of any rank. With factors, or of a transposed
 //! activation, it is no plain product. What is added need not be constant: it may be a residual.
 
-use crate::rewrite::{Effect, Projection, Reject, Rule};
+use crate::rewrite::{Effect, Match, Projection, Reject, Rule};
 
-/// A plain product, of a weight in either layout.
-pub(super) const PLAIN_GEMM: &str = "Gemm <alpha = 1.0, transA = 0, transB: int = @transB>";
+/// A plain product, of a weight in either layout, and a sum.
+pub(super) const PLAIN_GEMM: &str =
+    "Gemm <alpha = 1.0, beta: float = @beta, transA = 0, transB: int = @transB>";
 
-/// A plain product and a sum.
-pub(super) const BIASED_GEMM: &str =
-    "Gemm <alpha = 1.0, beta = 1.0, transA = 0, transB: int = @transB>";
+/// What comes in place of it.
+pub(super) const SUM: &str = "bit = bitonnx.BitLinear(x, codes, scale)
+    [bias?] y = Add(bit, b?)";
 
 pub(super) fn rules() -> [Rule; 2] {
     [gemm(), Rule::keep("gemm-scaled", "y = Gemm(x, W, rest)", "is no plain product")]
@@ -21,20 +22,21 @@ pub(super) fn rules() -> [Rule; 2] {
 
 fn gemm() -> Rule {
     Rule::named("gemm", Effect::Approximate)
-        .find(
-            "y = Gemm <alpha = 1.0, beta: float = @beta, transA = 0, transB: int = @transB> (x, W, b?)",
-        )
-        .emit(
-            "bit = bitonnx.BitLinear(x, codes, scale)
-             [bias?] y = Add(bit, b?)",
-        )
+        .find(&format!("y = {PLAIN_GEMM} (x, W, b?)"))
+        .emit(SUM)
         .with(|m| {
-            let (beta, label) = (m.float("beta")?, m.label());
-            if m.optional("b?").is_some() && beta != 1.0 {
-                let why = format!("attribute `beta` of node `{label}` is {beta:?}, not 1.0");
-                return Err(Reject::Miss(why));
-            }
-            let weight = m.weight("W", m.layout("transB")?)?;
-            Ok(Projection { bias: m.constant("b?"), ..m.projection(weight) })
+            let bias = bias(m)?;
+            Ok(Projection { bias, ..m.projection(m.weight("W", m.layout("transB")?)?) })
         })
+}
+
+/// The constant that is added, if any is, without a factor.
+pub(super) fn bias(m: &Match) -> Result<Option<String>, Reject> {
+    let (beta, label) = (m.float("beta")?, m.label());
+    if m.optional("b?").is_some() && beta != 1.0 {
+        return Err(Reject::Miss(format!(
+            "attribute `beta` of node `{label}` is {beta:?}, not 1.0"
+        )));
+    }
+    Ok(m.constant("b?"))
 }

@@ -1,13 +1,15 @@
 //! The recipe: every rule, in the order in which they are tried.
 //!
 //! The first rule that takes or refuses a node has it. Hence: what was trained with BitLinear comes
-//! before the plain products that it is made of, so that no activation is quantised twice; what is
-//! quantised already comes last, since no other rule's pattern has those operators.
+//! before the plain products that it is made of, so that no activation is quantised twice; what only
+//! stays comes last.
 
 mod attention;
 mod bitnet;
 mod chosen;
+mod einsum;
 mod gemm;
+mod held;
 mod matmul;
 mod quantized;
 mod replaceable;
@@ -22,7 +24,9 @@ pub fn recipe() -> Vec<Rule> {
     rules.extend(chosen::rules());
     rules.extend(matmul::rules());
     rules.extend(gemm::rules());
+    rules.extend(einsum::rules());
     rules.extend(attention::rules());
     rules.extend(quantized::rules());
+    rules.extend(held::rules());
     rules
 }

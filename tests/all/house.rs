@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "report", "roles", "text", "values", "variants",
         ],
     ),
-    ("rules", &["graph", "pattern", "proto", "quant", "rewrite", "values"]),
+    ("rules", &["graph", "operator", "pattern", "proto", "quant", "rewrite", "values"]),
     ("runtime", &["error", "kernels", "npz", "operator", "proto"]),
     (
         "cli",

@@ -586,6 +586,51 @@ fn low_rank_branch() {
     );
 }
 
+/// What an adapter is beside has a correction already.
+#[test]
+fn low_rank_branches_of_a_sum() {
+    check(
+        "x => y
+         a = MatMul(x, A:8x16)
+         v = MatMul(x, V:8x2)
+         u = MatMul(v, U:2x16)
+         s = Add(a, u)
+         p = MatMul(x, P:8x3)
+         q = MatMul(p, Q:3x16)
+         t = Add(s, q)
+         h = Relu(t)
+         c = MatMul(h, C:16x8)
+         y = Add(x, c)",
+        "a fc1, v low_rank, u low_rank, p low_rank, q low_rank, c fc2",
+    );
+}
+
+/// The projection of a state space's input is no second half of an MLP: what its result is added to was made
+/// within the block.
+#[test]
+fn state_space() {
+    check(
+        "x => y
+         p = MatMul(x, P:8x32)
+         h, z = Split(p)
+         g = Sigmoid(h)
+         a = Mul(h, g)
+         b = MatMul(a, B:16x6)
+         l, r = Split(b)
+         w = Mul(l, a)
+         state = CumSum(w, AXIS)
+         read = Mul(state, r)
+         through = Mul(a, D)
+         o = Add(read, through)
+         zg = Sigmoid(z)
+         zs = Mul(z, zg)
+         gated = Mul(o, zs)
+         m = MatMul(gated, M:16x8)
+         y = Add(x, m)",
+        "p embedding, b other, m other",
+    );
+}
+
 /// Two factors with nothing beside them are the projection, and an adapter is not linear.
 #[test]
 fn no_low_rank_branch() {

@@ -6,11 +6,11 @@ mod effects;
 mod language;
 mod patterns;
 
-use crate::graphs::{Small, every_graph, nodes_named};
+use crate::graphs::{Small, every_graph, model, nodes_named, rewritten};
 use bitonnx::{
     proto::ModelProto,
     report::{Action, Report},
-    rewrite::Effect,
+    rewrite::{Effect, Filter, Options, Placement, rewrite},
     rules::recipe,
     text,
 };
@@ -53,6 +53,47 @@ fn every_rule_matches_a_graph() {
         let found = entries.iter().any(|e| e.rule == rule.name() && e.action == wanted);
         assert!(found, "no graph in tests/graphs is one for the rule {}", rule.name());
     }
+}
+
+/// A second rewrite takes no correction of the first for a projection, whatever the filters say.
+#[test]
+fn corrections_are_never_taken() {
+    let options = Options::default().with(|options| {
+        options.filters = vec![Filter::new(true, "").unwrap()];
+        options.subln = Some(Placement::All);
+        options.lrc_rank = Some(2);
+    });
+    let rewrite =
+        |model: &ModelProto| rewrite(model.clone(), &recipe(), &options, &mut |_, _| {}).unwrap();
+    for (float, opset) in [("float", 17), ("float", 23), ("float16", 14), ("float16", 17)] {
+        let source = model(&format!(
+            r#"<ir_version: 8, opset_import: ["" : {opset}]>
+            g ({float}[m, 4] x) => ({float}[m, 3] y) <{float}[4, 3] w, {float}[3] b>
+            {{ [product] p = MatMul(x, w) y = Add(b, p) }}"#
+        ));
+        let once = rewrite(&source);
+        assert_eq!(once.report.converted().count(), 1);
+        let twice = rewrite(&once.model);
+        assert!(twice.model == once.model, "{float}, opset {opset}");
+        let reasons = twice.report.kept().map(|entry| entry.reason.as_str());
+        let corrections =
+            reasons.filter(|why| why.contains("correction of the BitLinear `product`"));
+        assert_eq!(corrections.count(), 2, "{float}, opset {opset}");
+    }
+}
+
+/// A mask may come a long way.
+#[test]
+fn a_mask_is_followed_however_far() {
+    let casts: String = (1..100_000).map(|i| format!("m{i} = Identity(m{})\n", i - 1)).collect();
+    let source = model(&format!(
+        r#"<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+        g (float[b, s, 4] x, int32 given) => (float[b, s, 4] y) <float[4, 12] w, float[12] b>
+        {{ m0 = Identity(given) {casts} y = com.microsoft.Attention <num_heads = 2> (x, w, b, m99999) }}"#
+    ));
+    let report = rewritten(&source, &recipe()).report;
+    let [entry] = &report.projections[..] else { panic!("{report:?}") };
+    assert!(entry.reason.contains("it has 0 axes"), "{}", entry.reason);
 }
 
 fn lines(report: &Report) -> String {

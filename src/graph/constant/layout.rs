@@ -155,7 +155,7 @@ pub fn transpose(call: &mut Call) -> Outcome {
         Some(perm) => return Err(format!("its perm {perm:?} does not fit {:?}", x.shape())),
         None => (0..rank).rev().collect(),
     };
-    Ok(for_any!(x, x => Element::wrap(x.permuted_axes(permutation))))
+    Ok(x.permuted(permutation))
 }
 
 pub fn reshape(call: &mut Call) -> Outcome {

@@ -21,8 +21,38 @@ pub struct Matrix {
     pub stored: [usize; 2],
     /// Whether the value is the transpose of what is stored.
     pub transposed: bool,
+    /// How many axes the value has.
+    pub rank: usize,
     /// The initializer that is this very matrix, if there is one: of this type and stored shape.
     pub initializer: Option<String>,
+}
+
+/// The axes of a value that are a matrix's rows, and those that are its columns; each once, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fold {
+    /// All of one row.
+    pub rows: Vec<usize>,
+    /// The rest.
+    pub columns: Vec<usize>,
+}
+
+impl Fold {
+    /// The fold of a value of this shape: the one that is asked for, where it has these axes, or else the
+    /// matrix of the last two, where all before them have a length of one.
+    fn of(shape: &[usize], asked: Option<&Fold>) -> Option<Fold> {
+        if let Some(fold) = asked {
+            let mut axes = [&fold.rows[..], &fold.columns].concat();
+            axes.sort_unstable();
+            return axes.into_iter().eq(0..shape.len()).then(|| fold.clone());
+        }
+        let last = shape.len().checked_sub(1).filter(|last| *last > 0)?;
+        let one = shape[..last - 1].iter().all(|length| *length == 1);
+        one.then(|| Fold { rows: (0..last).collect(), columns: vec![last] })
+    }
+
+    fn lengths(&self, shape: &[usize]) -> [usize; 2] {
+        [&self.rows, &self.columns].map(|axes| axes.iter().map(|axis| shape[*axis]).product())
+    }
 }
 
 impl Matrix {
@@ -47,21 +77,30 @@ impl Matrix {
 }
 
 impl<'m> Constants<'_, 'm> {
-    /// A constant of two axes and a float type.
+    /// A constant of a float type and two axes, before which any number of length one may come.
     ///
     /// Nothing is copied or computed where a stored tensor reaches the value through `Identity`,
     /// `Transpose`, `Reshape` and `Cast` to its own type alone.
     pub fn matrix(&self, value: &str) -> Result<Matrix, NotConstant> {
+        self.folded(value, None)
+    }
+
+    /// A constant of a float type, folded into a matrix; without a fold that is [`matrix`](Self::matrix).
+    pub fn folded(&self, value: &str, fold: Option<&Fold>) -> Result<Matrix, NotConstant> {
         self.check(value)?;
-        match self.stored_matrix(value)? {
+        match self.stored_matrix(value, fold)? {
             Some(matrix) => Ok(matrix),
-            None => computed(self.value(value)?, value),
+            None => computed(self.value(value)?, value, fold),
         }
     }
 
     /// `None` where something between the stored tensor and the value computes or reorders, or the
     /// value is no float matrix.
-    fn stored_matrix(&self, value: &str) -> Result<Option<Matrix>, NotConstant> {
+    fn stored_matrix(
+        &self,
+        value: &str,
+        fold: Option<&Fold>,
+    ) -> Result<Option<Matrix>, NotConstant> {
         let mut path = Vec::new();
         let mut origin = self.origin(value)?;
         let mut is_initializer = true;
@@ -84,10 +123,15 @@ impl<'m> Constants<'_, 'm> {
                 None => return Ok(None),
             }
         }
+        let rank = looked_at.stored.len();
+        let Some(looked_at) = looked_at.folded(fold) else { return Ok(None) };
         let initializer = looked_at.tensor.name();
-        let is_stored_so = looked_at.is_as_stored() && is_initializer && !initializer.is_empty();
-        let initializer = is_stored_so.then(|| initializer.to_owned());
-        Ok(looked_at.matrix().map(|matrix| Matrix { initializer, ..matrix }))
+        let here = self.view.initializer(initializer);
+        let is_stored_so = is_initializer && looked_at.is_as_stored();
+        let initializer = here
+            .filter(|here| is_stored_so && std::ptr::eq(*here, looked_at.tensor))
+            .map(|here| here.name().to_owned());
+        Ok(looked_at.matrix().map(|matrix| Matrix { initializer, rank, ..matrix }))
     }
 
     /// How a node's result looks at a stored tensor when its input does; `None` where it does more.
@@ -167,6 +211,20 @@ impl<'m> Look<'m> {
         Some(self)
     }
 
+    fn folded(self, fold: Option<&Fold>) -> Option<Self> {
+        let shape = self.shape();
+        let fold = Fold::of(&shape, fold)?;
+        let [rows, columns] = fold.lengths(&shape);
+        let in_order = |order: [&[usize]; 2]| order.concat().into_iter().eq(0..shape.len());
+        if in_order([&fold.rows, &fold.columns]) {
+            self.reshaped(vec![rows, columns])
+        } else if in_order([&fold.columns, &fold.rows]) {
+            self.reshaped(vec![columns, rows])?.transposed(None)
+        } else {
+            None
+        }
+    }
+
     /// Whether no reshape changed the dimensions.
     fn is_as_stored(&self) -> bool {
         self.tensor.dims.iter().map(|d| usize::try_from(*d)).eq(self.stored.iter().map(|d| Ok(*d)))
@@ -179,11 +237,18 @@ impl<'m> Look<'m> {
             Some(bytes) => raw_bytes(self.tensor).map(|_| bytes.clone())?,
             None => raw_bytes(self.tensor)?.into_owned().into(),
         };
-        Some(Matrix { bytes, dtype, stored, transposed: self.transposed, initializer: None })
+        Some(Matrix {
+            bytes,
+            dtype,
+            stored,
+            transposed: self.transposed,
+            rank: 2,
+            initializer: None,
+        })
     }
 }
 
-fn computed(array: Array, value: &str) -> Result<Matrix, NotConstant> {
+fn computed(array: Array, value: &str, fold: Option<&Fold>) -> Result<Matrix, NotConstant> {
     let dtype = array.dtype();
     if !is_float(dtype) {
         let why = format!(
@@ -192,10 +257,14 @@ fn computed(array: Array, value: &str) -> Result<Matrix, NotConstant> {
         );
         return Err(NotConstant::new(format!("`{value}`"), &why));
     }
-    let Ok([rows, columns]) = <[usize; 2]>::try_from(array.shape()) else {
+    let Some(fold) = Fold::of(array.shape(), fold) else {
         let why = format!("has shape {:?}, which is no matrix", array.shape());
         return Err(NotConstant::new(format!("`{value}`"), &why));
     };
+    let ([rows, columns], rank) = (fold.lengths(array.shape()), array.shape().len());
+    let array =
+        layout::with_shape(array.permuted([fold.rows, fold.columns].concat()), &[rows, columns])
+            .map_err(|why| NotConstant::new(format!("`{value}`:"), &why))?;
     let transposed =
         !array.is_standard_layout() && array.clone().reversed_axes().is_standard_layout();
     let (array, stored) = if transposed {
@@ -203,7 +272,7 @@ fn computed(array: Array, value: &str) -> Result<Matrix, NotConstant> {
     } else {
         (array, [rows, columns])
     };
-    Ok(Matrix { bytes: array.to_bytes(), dtype, stored, transposed, initializer: None })
+    Ok(Matrix { bytes: array.to_bytes(), dtype, stored, transposed, rank, initializer: None })
 }
 
 fn is_float(dtype: DataType) -> bool {

@@ -17,18 +17,21 @@ mod operators;
 mod quantize;
 mod reduce;
 
-pub use matrix::Matrix;
+pub use matrix::{Fold, Matrix};
 
-use super::{id::NodeId, view::View};
+use super::{
+    id::{GraphId, NodeId},
+    view::View,
+};
 use crate::array::Array;
-use crate::proto::{ModelProto, NodeProto, TensorProto, element_count};
+use crate::proto::{ModelProto, NodeProto, TensorProto, element_count, tensor_proto::DataType};
 use call::{Call, Limit};
 use live::{Key, Live};
 use operators::Operator;
 use prost::Message as _;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Results up to this many bytes are kept for the next time that they are asked for.
 const SMALL: usize = 1024;
@@ -41,6 +44,8 @@ const SMALL: usize = 1024;
 #[derive(Clone, Copy)]
 pub struct Constants<'v, 'm> {
     view: &'v View<'m>,
+    /// Every graph of the model, by its id.
+    views: &'v [Arc<View<'m>>],
     known: &'v Known<'m>,
     /// Whether an input that has a default counts as stored.
     assume_defaults: bool,
@@ -70,6 +75,8 @@ impl<'m> Known<'m> {
 #[derive(Default)]
 struct Memo {
     verdicts: HashMap<NodeId, Result<(), NotConstant>>,
+    /// The branch that each `If` takes, where its condition is constant.
+    taken: HashMap<NodeId, Option<GraphId>>,
     small: HashMap<Output, Array>,
 }
 
@@ -107,8 +114,12 @@ pub struct NotConstant {
 }
 
 impl<'v, 'm> Constants<'v, 'm> {
-    pub(super) fn new(view: &'v View<'m>, known: &'v Known<'m>) -> Self {
-        Constants { view, known, assume_defaults: false }
+    pub(super) fn new(
+        view: &'v View<'m>,
+        views: &'v [Arc<View<'m>>],
+        known: &'v Known<'m>,
+    ) -> Self {
+        Constants { view, views, known, assume_defaults: false }
     }
 
     /// Whether the value depends on stored tensors alone, by operators that the evaluator knows.
@@ -158,6 +169,26 @@ impl<'v, 'm> Constants<'v, 'm> {
         }
     }
 
+    /// The element type and the shape of a constant.
+    pub fn kind(&self, value: &str) -> Option<(DataType, Vec<usize>)> {
+        match self.origin(value).ok()? {
+            Origin::Stored(tensor) => {
+                let shape = tensor.dims.iter().map(|length| usize::try_from(*length).ok());
+                Some((DataType::try_from(tensor.data_type()).ok()?, shape.collect::<Option<_>>()?))
+            }
+            Origin::Made(_) => {
+                let array = self.value(value).ok()?;
+                Some((array.dtype(), array.shape().to_vec()))
+            }
+        }
+    }
+
+    /// Whether a node calls a function that the model defines.
+    pub fn calls_function(&self, node: &NodeProto) -> bool {
+        let mut functions = self.known.model.functions.iter();
+        functions.any(|function| function.identity().0 == node.operator())
+    }
+
     /// What a node gives in integers, as an attribute or, from a later opset on, as a constant input.
     pub fn integers(&self, node: &NodeProto, attribute: &str, input: usize) -> Option<Vec<i64>> {
         match node.ints(attribute) {
@@ -198,13 +229,40 @@ impl<'v, 'm> Constants<'v, 'm> {
         std::iter::successors(Some(self.view), |view| view.outer())
     }
 
-    /// The graph of a node that the value depends on.
     fn graph_of(&self, node: NodeId) -> &'v View<'m> {
-        self.scopes().find(|view| view.id() == node.graph()).unwrap_or(self.view)
+        &self.views[node.graph().0]
     }
 
     fn node(&self, id: NodeId) -> &'m NodeProto {
         self.graph_of(id).node(id)
+    }
+
+    /// The branch whose outputs are those of an `If`, where its condition is constant.
+    fn taken(&self, id: NodeId) -> Option<&'v View<'m>> {
+        let of_id = || self.memo().taken.get(&id).copied();
+        if of_id().is_none() {
+            // In order, so that none has to wait for another.
+            let nodes = self.graph_of(id).nodes();
+            for (at, node) in nodes.filter(|(at, node)| *at <= id && node.is("If")) {
+                if !self.memo().taken.contains_key(&at) {
+                    self.memo().taken.insert(at, None);
+                    let branch = self.decide(at, node);
+                    self.memo().taken.insert(at, branch);
+                }
+            }
+        }
+        of_id().flatten().map(|graph| &*self.views[graph.0])
+    }
+
+    fn decide(&self, id: NodeId, node: &NodeProto) -> Option<GraphId> {
+        let condition = self.origin_from(self.graph_of(id), node.input(0)?).ok()?;
+        self.verdict(condition).ok()?;
+        let holds = self.known(condition).ok()?.scalar()? != 0.0;
+        let name = if holds { "then_branch" } else { "else_branch" };
+        let place =
+            node.attribute.iter().filter(|a| a.g.is_some()).position(|a| a.name() == name)?;
+        let mut nested = self.views.iter().filter(|view| view.holder() == Some(id));
+        nested.nth(place).map(|view| view.id())
     }
 
     /// Where a value comes from that a node of the graph reads.
@@ -223,7 +281,12 @@ impl<'v, 'm> Constants<'v, 'm> {
             }
             if let Some(node) = view.producer(name) {
                 let index = view.node(node).output.iter().position(|o| o == name).unwrap_or(0);
-                return Ok(Origin::Made(Output { node, index }));
+                let branch = if view.node(node).is("If") { self.taken(node) } else { None };
+                return match branch.and_then(|branch| Some((branch, branch.outputs().get(index)?)))
+                {
+                    Some((branch, value)) => self.origin_from(branch, value),
+                    None => Ok(Origin::Made(Output { node, index })),
+                };
             }
             if let Some(tensor) = view.initializer(name) {
                 return Ok(Origin::Stored(tensor));
