@@ -4,9 +4,9 @@ use super::{
     Exit, Failure,
     args::ImportWeights,
     console::Console,
-    files::{same_file, write_text},
+    files::{check_target, check_unread, same_file, without, write_text},
     progress::Progress,
-    rewrite::{check_target, is_data_of, manifest_path},
+    rewrite::manifest_path,
     table::size,
 };
 use bitonnx::{
@@ -80,17 +80,14 @@ pub fn run(args: &ImportWeights, console: &mut Console) -> Result<Exit, Failure>
 /// `model.trained.onnx` for `model.onnx`, `model.trained.qat.onnx` for `model.qat.onnx`; any other name
 /// becomes `name.trained.onnx`.
 fn default_output(model: &Path) -> PathBuf {
-    let name = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let stem = |ending: &str| {
-        let cut = name.len().checked_sub(ending.len()).filter(|&cut| cut > 0)?;
-        let (stem, end) = (name.get(..cut)?, name.get(cut..)?);
-        end.eq_ignore_ascii_case(ending).then(|| stem.to_owned())
+    let name = model.file_name().unwrap_or_default();
+    let stem = without(name, "onnx").unwrap_or(name);
+    let (stem, ending) = match without(stem, "qat").filter(|_| stem != name) {
+        Some(stem) => (stem, ".trained.qat.onnx"),
+        None => (stem, ".trained.onnx"),
     };
-    let name = match (stem(".qat.onnx"), stem(".onnx")) {
-        (Some(stem), _) => format!("{stem}.trained.qat.onnx"),
-        (None, Some(stem)) => format!("{stem}.trained.onnx"),
-        (None, None) => format!("{name}.trained.onnx"),
-    };
+    let mut name = stem.to_owned();
+    name.push(ending);
     model.with_file_name(name)
 }
 
@@ -154,27 +151,14 @@ fn check_targets(
     manifest: Option<&Beside>,
     files: &[PathBuf],
 ) -> Result<()> {
-    let is_read = |target: &Path, why: String| {
-        let what = format!("{} can't be written", target.display());
-        let why = format!("{why}, which this very command reads");
-        Err(Error::new(ErrorKind::InvalidOption, what, why, "write to another file, with -o"))
-    };
-    let in_place = same_file(&args.model, out);
-    let (_, data) = files.split_first().unwrap_or((&args.model, files));
+    let model = if same_file(&args.model, out) { &[] } else { files };
     let copy = manifest.filter(|found| !found.stays()).map(|found| found.target.as_path());
     for target in [Some(out), copy].into_iter().flatten() {
-        let model = (!in_place).then_some(&args.model);
         let manifest = manifest.map(|found| &found.path);
-        let mut read = data.iter().chain([&args.weights]).chain(model).chain(manifest);
-        if let Some(source) = read.find(|source| same_file(source, target)) {
-            return is_read(target, format!("it is {}", source.display()));
-        }
+        check_unread(target, model.iter().chain([&args.weights]).chain(manifest))?;
         check_target(target, args.overwrite)?;
     }
-    match data.iter().find(|file| !in_place && is_data_of(file, out)) {
-        Some(file) => is_read(out, format!("its data file is {}", file.display())),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]

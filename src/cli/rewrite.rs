@@ -5,14 +5,14 @@ use super::{
     args::Rewrite,
     config,
     console::Console,
-    files::{same_file, same_target, write_text},
+    files::{check_target, check_unread, same_target, without, write_text},
     progress::Progress,
     report,
     table::size,
 };
 use bitonnx::{
     Error, ErrorKind, Result,
-    files::{self, Target},
+    files::Target,
     proto::{self, ModelProto, StringStringEntryProto},
     report::Report,
     rewrite::{rewrite_unsealed, seal},
@@ -113,12 +113,10 @@ fn nothing(report: &Report, console: &mut Console) -> Result<Exit, Failure> {
 /// `model.onnx` and `model.qat.onnx` become `model.bit.onnx`, any other name `name.bit.onnx`; with `qat`
 /// the ending is `.qat.onnx`.
 fn default_output(model: &Path, qat: bool) -> PathBuf {
-    let onnx = model.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
-    let stem = if onnx { model.file_stem() } else { model.file_name() };
-    let stem = stem.unwrap_or_default();
-    let plain = Path::new(stem).extension().is_some_and(|e| !qat && onnx && e == "qat");
-    let mut name =
-        if plain { Path::new(stem).file_stem() } else { Some(stem) }.unwrap_or_default().to_owned();
+    let name = model.file_name().unwrap_or_default();
+    let stem =
+        without(name, "onnx").map(|stem| without(stem, "qat").filter(|_| !qat).unwrap_or(stem));
+    let mut name = stem.unwrap_or(name).to_owned();
     name.push(if qat { ".qat.onnx" } else { ".bit.onnx" });
     model.with_file_name(name)
 }
@@ -135,11 +133,8 @@ fn check_targets(
     manifest: Option<&Path>,
     read: &[PathBuf],
 ) -> Result<()> {
-    let sources = || read.iter().chain(&args.config);
     for target in [Some(out), args.report.as_deref(), manifest].into_iter().flatten() {
-        if let Some(source) = sources().find(|s| same_file(s, target)) {
-            return Err(is_read(target, &format!("it is {}", source.display())));
-        }
+        check_unread(target, read.iter().chain(&args.config))?;
         if !args.dry_run {
             check_target(target, args.overwrite)?;
         }
@@ -151,9 +146,6 @@ fn check_targets(
             "the manifest of what to train lies beside the model, and this is no file",
             "name a file with -o",
         ));
-    }
-    if let Some(data) = read.iter().find(|file| is_data_of(file, out)) {
-        return Err(is_read(out, &format!("its data file is {}", data.display())));
     }
     check_apart(&[
         ("the report", args.report.as_deref()),
@@ -177,40 +169,6 @@ fn check_apart(targets: &[(&str, Option<&Path>)]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_read(target: &Path, why: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidOption,
-        format!("{} can't be written", target.display()),
-        format!("{why}, which this very command reads"),
-        "write to another file, with -o or --report",
-    )
-}
-
-/// Whether a file is one that replacing the model at a path removes.
-pub fn is_data_of(file: &Path, model: &Path) -> bool {
-    let beside = file.file_name().map(|name| model.with_file_name(name));
-    beside.is_some_and(|beside| proto::is_data_of(&beside, model) && same_file(&beside, file))
-}
-
-/// Refuses what may not be replaced, and what is in a folder that is not there.
-pub fn check_target(path: &Path, overwrite: bool) -> Result<()> {
-    let Target::File(file) = Target::of(path)? else { return Ok(()) };
-    let unwritable = |why: String, hint: &str| {
-        let what = format!("{} can't be written", path.display());
-        Err(Error::new(ErrorKind::Unwritable, what, why, hint))
-    };
-    if file.exists() && !overwrite {
-        let hint = "name another file with -o, or allow it with --overwrite";
-        return unwritable("it exists already".into(), hint);
-    }
-    match files::folder(&file) {
-        folder if folder.is_dir() => Ok(()),
-        folder => {
-            unwritable(format!("there is no folder {}", folder.display()), "make the folder first")
-        }
-    }
 }
 
 fn write_json(what: &str, value: &impl Serialize, path: &Path) -> Result<()> {

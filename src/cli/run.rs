@@ -4,10 +4,9 @@ use super::{
     Exit, Failure,
     args::Run,
     console::Console,
-    files::same_file,
+    files::{check_target, check_unread},
     profile::{self, Step, ms},
     random,
-    rewrite::check_target,
     table::{Align, Table, size},
 };
 use anstyle::Style;
@@ -182,14 +181,7 @@ fn missing_lambda() -> Error {
 fn check_output(args: &Run) -> Result<()> {
     let read = [Some(&args.model), args.input.as_ref()];
     let Some(out) = &args.output else { return Ok(()) };
-    if read.into_iter().flatten().any(|path| same_file(path, out)) {
-        return Err(Error::new(
-            ErrorKind::InvalidOption,
-            format!("{} can't be written", out.display()),
-            "this very command reads it",
-            "write the outputs to another file",
-        ));
-    }
+    check_unread(out, read.into_iter().flatten())?;
     check_target(out, true)
 }
 

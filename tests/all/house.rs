@@ -1,4 +1,5 @@
-//! Each room of `src` uses what stands below it, and no two files or folders use each other in a circle.
+//! Each room of `src` uses what stands below it, no two files or folders use each other in a circle, and
+//! CONTRIBUTING says so.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream};
 use std::{
@@ -74,6 +75,17 @@ fn rooms_use_what_stands_below() {
         below.insert((*room).to_owned());
     }
     assert!(uses.is_empty(), "rooms without a line in ROOMS: {:?}", uses.keys());
+}
+
+/// The table of CONTRIBUTING has a line for each room, in the same order.
+#[test]
+fn the_page_lists_the_rooms() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONTRIBUTING.md");
+    let page = fs::read_to_string(page).unwrap();
+    let table = page.lines().skip_while(|line| !line.starts_with("| room of")).skip(2);
+    let listed: Vec<&str> =
+        table.map_while(|row| row.strip_prefix("| `")?.split(['/', '`']).next()).collect();
+    assert_eq!(listed, ROOMS.iter().map(|(room, _)| *room).collect::<Vec<_>>());
 }
 
 #[test]
