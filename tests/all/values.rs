@@ -92,6 +92,8 @@ fn norms() {
         ("x", "y = MeanVarianceNormalization <axes = [-1]> (x)".into()),
         ("f w v", "h = Shape (x) f = Reshape (x, flat) u = GroupNormalization <num_groups = 1, epsilon = 1e-6> (f, w, v) y = Reshape (u, h)".into()),
         ("x w", "h = Shape (x) f = Reshape (x, rows) u = InstanceNormalization (f, unit, none) t = Reshape (u, h) y = Mul (t, w)".into()),
+        // As Keras has it: tokens are the channels of a batch.
+        ("x w", "h = Shape (x) f = Reshape (x, flat) i = Shape (f) l = Gather (i, first) g1 = Expand (unit, l) g0 = Expand (none, l) n = Unsqueeze (f, first) u, m1, v1 = BatchNormalization <training_mode = 1> (n, g1, g0, g0, g1) q = Squeeze (u, first) b = Reshape (q, h) y = Mul (b, w)".into()),
         // What is normalised is a sum; its other outputs are no norms.
         ("a sum w", "a = Mul (x, two) y, n1, n2 = com.microsoft.SkipSimplifiedLayerNormalization (x, a, w)".into()),
         ("a sum w", "a = Mul (x, two) y, n1, n2, t = com.microsoft.SkipSimplifiedLayerNormalization <epsilon = 1e-5> (x, a, w, v)".into()),
@@ -110,7 +112,7 @@ fn norms() {
         ("none", format!("{square} y = Mul (x, m)")),
         ("none", "f = Reshape (x, heads) s = Mul (f, f) m = ReduceMean <axes = [-1]> (s) r = Sqrt (m) u = Div (f, r) h = Shape (x) y = Reshape (u, h)".into()),
     ] {
-        let stored = ", int64[2] flat = {-1, 8}, int64[3] rows = {-1, 1, 8}, int64[4] heads = {0, 0, 2, 4}, float[1] unit = {1.0}, float[1] none = {0.0}";
+        let stored = ", int64[2] flat = {-1, 8}, int64[3] rows = {-1, 1, 8}, int64[4] heads = {0, 0, 2, 4}, float[1] unit = {1.0}, float[1] none = {0.0}, int64[1] first = {0}";
         wrong.check(kind(&graph(17, X, stored, &nodes)), want, &nodes);
     }
 }

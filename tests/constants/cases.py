@@ -28,7 +28,8 @@ def run(node, inputs, opset, outputs):
     graph = helper.make_graph(
         [node], "case", [], [helper.make_empty_tensor_value_info(o) for o in outputs], inputs
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -318,6 +319,57 @@ case("QuantizeLinear", "uint8 by default", w, np.float32(1))
 case("QuantizeLinear", "int8", w, np.float32(0.3), np.array(-4, np.int8))
 case("QuantizeLinear", "per row", f32(2, 3), np.float32([0.1, 0.01]), np.array([1, 2], np.int8), axis=0)
 case("QuantizeLinear", "blocks", f32(2, 4), np.abs(f32(2, 2)), np.zeros((2, 2), np.uint8), axis=1, block_size=2)
+
+# Activations.
+bent = np.concatenate([np.linspace(-7, 7, 29), [0.01, -0.01, 20, -20, 90, -90]]).astype(np.float32)
+for op in ["Relu", "Sigmoid", "Erf", "Softsign", "Softplus", "Mish", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Celu", "Selu", "ThresholdedRelu", "Gelu"]:
+    case(op, "float", bent)
+for op in ["HardSigmoid", "LeakyRelu", "Elu", "Celu", "Selu", "ThresholdedRelu"]:
+    case(op, "alpha", bent, alpha=0.7)
+case("HardSigmoid", "beta", bent, beta=0.3)
+case("Selu", "gamma", bent, gamma=2.0)
+case("Gelu", "tanh", bent, approximate="tanh")
+case("Swish", "float", bent, opset=24)
+case("Swish", "alpha", bent, alpha=1.702, opset=24)
+case("Erf", "double", bent.astype(np.float64))
+case("Relu", "float16", f32(4).astype(np.float16))
+case("PRelu", "a slope each", f32(3, 4), f32(4))
+case("Sum", "three operands", f32(2, 3), f32(3), f32(2, 1))
+case("Gelu", "of ONNX Runtime", bent, domain="com.microsoft")
+case("QuickGelu", "alpha", bent, domain="com.microsoft", alpha=1.5)
+case("QuickGelu", "no alpha", bent, domain="com.microsoft")
+case("FastGelu", "no bias", f32(9), domain="com.microsoft")
+case("FastGelu", "bias", f32(2, 9), f32(9), domain="com.microsoft")
+case("BiasGelu", "bias", f32(2, 9), f32(9), domain="com.microsoft")
+
+# Normalisations.
+rows = 1 + f32(2, 3, 4)
+case("LayerNormalization", "no shift", rows, f32(4))
+case("LayerNormalization", "two axes", rows, f32(3, 4), f32(3, 4), axis=1, epsilon=0.1)
+case("LayerNormalization", "float16", rows.astype(np.float16), f32(4).astype(np.float16), f32(4).astype(np.float16), axis=-1)
+case("RMSNormalization", "last axis", rows, f32(4), opset=23)
+case("RMSNormalization", "two axes", rows, f32(3, 4), opset=23, axis=1, epsilon=0.1)
+case("SimplifiedLayerNormalization", "last axis", rows, f32(4), epsilon=0.01)
+case("InstanceNormalization", "channels", rows, f32(3), f32(3), epsilon=0.1)
+case("GroupNormalization", "groups", f32(2, 4, 3), f32(4), f32(4), num_groups=2)
+case("BatchNormalization", "training", rows, f32(3), f32(3), f32(3), np.abs(f32(3)), opset=15, training_mode=1, epsilon=0.1)
+case("MeanVarianceNormalization", "axes", rows, axes=[0, 2])
+case("MeanVarianceNormalization", "no axes", f32(2, 3, 2, 2))
+case("LpNormalization", "norm of two", rows, axis=1)
+case("LpNormalization", "norm of one", rows, p=1)
+case("GlobalAveragePool", "two axes", f32(2, 3, 2, 2))
+case("Softmax", "last axis", grid, axis=-1)
+case("LogSoftmax", "last axis", 100 * grid, axis=-1)
+
+# More reductions.
+for op in ["ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd"]:
+    case(op, "last axis", grid, i64(-1))
+    case(op, "outer axes, dropped", grid, i64(0, 2), keepdims=0)
+case("ReduceLogSum", "all", np.abs(grid))
+case("ReduceLogSumExp", "large", 100 * grid, i64(1))
+case("ReduceProd", "int64", i64(4, -9, 2))
+case("DynamicQuantizeLinear", "both signs", f32(3, 4), outputs=3)
+case("DynamicQuantizeLinear", "one sign", 1 + np.abs(f32(5)), outputs=3)
 
 print("\n".join(substituted))
 graph = helper.make_graph(nodes, "cases", [], [], initializers)

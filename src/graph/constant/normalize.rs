@@ -29,14 +29,27 @@ pub fn channels(call: &mut Call) -> Outcome {
     let failed = |e: ndarray::ShapeError| e.to_string();
     let rows = doubles(&x).into_shape_with_order(&grouped[..]).map_err(failed)?;
     let unit = unit(rows, &[2], true, epsilon(call));
-    let unit = unit.into_shape_with_order(&shape[..]).map_err(failed)?;
-    // Gain and shift belong to the second axis.
-    for operand in call.inputs.iter_mut().skip(1).flatten() {
-        let mut broad = vec![1; shape.len()];
-        broad[1] = operand.len();
+    scaled_by_channel(call, unit.into_shape_with_order(&shape[..]).map_err(failed)?, &x)
+}
+
+/// `BatchNormalization` in training, where mean and variance are those of each channel.
+pub fn batch(call: &mut Call) -> Outcome {
+    if !call.node.flag("training_mode") {
+        return Err("its mean and variance are given".to_owned());
+    }
+    let x = call.take(0)?;
+    let axes: Vec<usize> = (0..x.shape().len()).filter(|axis| *axis != 1).collect();
+    let unit = unit(doubles(&x), &axes, true, epsilon(call));
+    scaled_by_channel(call, unit, &x)
+}
+
+/// Gain and shift belong to the second axis.
+fn scaled_by_channel(call: &mut Call, unit: ArrayD<f64>, like_x: &Array) -> Outcome {
+    for operand in call.inputs.iter_mut().skip(1).take(2).flatten() {
+        let broad = [vec![1, operand.len()], vec![1; unit.ndim().saturating_sub(2)]].concat();
         *operand = super::layout::with_shape(operand.clone(), &broad)?;
     }
-    scaled(call, unit, &x)
+    scaled(call, unit, like_x)
 }
 
 /// `x / ‖x‖` along an axis.

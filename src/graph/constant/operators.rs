@@ -123,6 +123,7 @@ impl Operator {
                 Arithmetic(normalize::layer)
             }
             "InstanceNormalization" | "GroupNormalization" => Arithmetic(normalize::channels),
+            "BatchNormalization" => Arithmetic(normalize::batch),
             "MeanVarianceNormalization" => Arithmetic(normalize::mean_variance),
             "LpNormalization" => Arithmetic(normalize::norm),
             "GlobalAveragePool" => Arithmetic(normalize::average_pool),
