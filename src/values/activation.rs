@@ -1,6 +1,6 @@
 //! Activations: functions of each element that bend.
 
-use super::cut::{Cut, Sight};
+use super::cut::{Cut, Sight, numbers};
 use crate::{
     array::Array,
     graph::{Constants, View},
@@ -43,12 +43,11 @@ fn bends(piece: &Cut) -> bool {
     let column = Array::from_vec(&[x.len(), 1], x.clone());
     let made = [DataType::Double, DataType::Float].into_iter().find_map(|float| {
         let values = piece.at(column.clone()?.cast(float)?).ok()?;
-        values.get(piece.value)?.clone().cast(DataType::Double)
+        numbers(values.get(piece.value)?)
     });
-    let Some(Array::F64(made)) = made else { return false };
+    let Some(made) = made else { return false };
     // Each feature may have a bias and a slope of its own.
     let features = (made.len() / x.len()).max(1);
-    let made: Vec<f64> = made.iter().copied().collect();
     let feature = |i: usize| made.iter().skip(i).step_by(features).copied().collect::<Vec<f64>>();
     made.len() == features * x.len() && (0..features).any(|i| distance(&x, &feature(i)) > BENT)
 }

@@ -310,7 +310,7 @@ fn in_float(array: Array, float: DataType) -> Array {
     if is_float(array.dtype()) { array.clone().cast(float).unwrap_or(array) } else { array }
 }
 
-fn is_float(dtype: DataType) -> bool {
+pub(super) fn is_float(dtype: DataType) -> bool {
     use DataType::*;
     matches!(dtype, Float | Double | Float16 | Bfloat16)
 }
@@ -325,6 +325,24 @@ fn is_float_cast(node: &NodeProto, inputs: &[Option<Array>]) -> bool {
     };
     let float = inputs.first().and_then(Option::as_ref).is_some_and(|x| is_float(x.dtype()));
     float && target.is_some_and(is_float)
+}
+
+/// What an array holds, row after row.
+pub(super) fn numbers(array: &Array) -> Option<Vec<f64>> {
+    let Array::F64(array) = array.clone().cast(DataType::Double)? else { return None };
+    Some(array.iter().copied().collect())
+}
+
+/// Rows in a tensor of this rank, over its last two axes and the one before.
+pub(super) fn at_rank(rows: &[Vec<f64>], rank: usize, float: DataType) -> Option<Array> {
+    let mut shape = vec![1; rank.checked_sub(1)?];
+    match &mut shape[..] {
+        [.., outer, inner] => (*outer, *inner) = (2, rows.len() / 2),
+        [only] => *only = rows.len(),
+        [] => return None,
+    }
+    shape.push(rows[0].len());
+    Array::from_vec(&shape, rows.concat())?.cast(float)
 }
 
 /// Numbers between -1 and 1 that are the same everywhere: splitmix64.

@@ -4,11 +4,10 @@
 //! x ─ … ─ value       value = gain · u/size(u) + shift, where u is x, perhaps without its mean
 //! ```
 
-use super::cut::{Cut, Sight, noise};
+use super::cut::{Cut, Sight, at_rank, is_float, noise, numbers};
 use crate::{
-    array::{Array, Element as _},
     graph::{Constants, NodeId, View},
-    proto::element_count,
+    proto::{element_count, tensor_proto::DataType},
 };
 
 /// A normalisation along the last axis.
@@ -80,7 +79,7 @@ fn of_cut<'m>(cut: &Cut<'_, 'm>, node: NodeId, k: Option<usize>) -> Option<Norm<
     }
     let rows = rows(k);
     let ranks = shape.rank.map_or(vec![3, 2, 4], |rank| vec![rank]);
-    let made = ranks.into_iter().find_map(|rank| at_rank(cut, &rows, rank))?;
+    let made = ranks.into_iter().find_map(|rank| made_of(cut, &rows, rank))?;
     is_norm(&rows, &made).then(|| Norm {
         node,
         input: Some(cut.x),
@@ -93,7 +92,10 @@ fn of_cut<'m>(cut: &Cut<'_, 'm>, node: NodeId, k: Option<usize>) -> Option<Norm<
 fn parameters<'m>(cut: &Cut<'_, 'm>) -> Vec<(&'m str, usize)> {
     let mut found = Vec::new();
     for tensor in cut.constants().filter_map(|v| cut.sight.constants.expression(v).ok()) {
-        let vectors = tensor.initializers.into_iter().filter(|t| is_float(t.data_type()));
+        let vectors = tensor
+            .initializers
+            .into_iter()
+            .filter(|t| DataType::try_from(t.data_type()).is_ok_and(is_float));
         let along = vectors.filter_map(|t| Some((t, usize::try_from(*t.dims.last()?).ok()?)));
         let rows = along.filter(|(t, k)| *k > 1 && element_count(t) == Some(*k));
         found.extend(rows.map(|(t, k)| (t.name(), k)));
@@ -101,25 +103,12 @@ fn parameters<'m>(cut: &Cut<'_, 'm>) -> Vec<(&'m str, usize)> {
     found
 }
 
-fn is_float(data_type: i32) -> bool {
-    use crate::proto::tensor_proto::DataType::*;
-    [Float, Float16, Bfloat16, Double].iter().any(|float| *float as i32 == data_type)
-}
-
 /// What a cut makes of rows, where they stand in a tensor of this rank.
-fn at_rank(cut: &Cut, rows: &[Vec<f64>], rank: usize) -> Option<Vec<Vec<f64>>> {
-    let k = rows[0].len();
-    let mut shape = vec![1; rank.checked_sub(1)?];
-    match &mut shape[..] {
-        [.., outer, inner] => (*outer, *inner) = (2, rows.len() / 2),
-        [only] => *only = rows.len(),
-        [] => return None,
-    }
-    shape.push(k);
-    let values = cut.at(Array::from_vec(&shape, rows.concat())?).ok()?;
-    let made = values.get(cut.value).filter(|made| made.len() == rows.len() * k)?;
-    let made = f64::unwrap(made)?.as_standard_layout().into_owned().into_raw_vec_and_offset().0;
-    Some(made.chunks_exact(k).map(<[f64]>::to_vec).collect())
+fn made_of(cut: &Cut, rows: &[Vec<f64>], rank: usize) -> Option<Vec<Vec<f64>>> {
+    let values = cut.at(at_rank(rows, rank, DataType::Double)?).ok()?;
+    let (made, k) = (numbers(values.get(cut.value)?)?, rows[0].len());
+    let rows = (made.len() == rows.len() * k).then(|| made.chunks_exact(k));
+    Some(rows?.map(<[f64]>::to_vec).collect())
 }
 
 /// Five rows that are so large that no eps counts, and one where it does.

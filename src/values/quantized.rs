@@ -9,7 +9,7 @@
 //! It is looked at in three steps, each of which can be another one: what is rounded, `u = x·127/g`; how,
 //! on the numbers where roundings differ; and what becomes of the codes.
 
-use super::cut::{Cut, Shape, Sight, Values, noise};
+use super::cut::{Cut, Shape, Sight, Values, at_rank, noise, numbers};
 use crate::{
     array::Array,
     graph::{Constants, NodeId, View},
@@ -556,23 +556,6 @@ fn codes<'m>(
 
 fn is_integers(numbers: &[f64]) -> bool {
     numbers.iter().all(|q| (q - q.round()).abs() < 1e-3)
-}
-
-fn numbers(array: &Array) -> Option<Vec<f64>> {
-    let Array::F64(array) = array.clone().cast(DataType::Double)? else { return None };
-    Some(array.iter().copied().collect())
-}
-
-/// Rows in a tensor of this rank, over its last two axes and the one before.
-fn at_rank(rows: &[Vec<f64>], rank: usize, float: DataType) -> Option<Array> {
-    let mut shape = vec![1; rank.checked_sub(1)?];
-    match &mut shape[..] {
-        [.., outer, inner] => (*outer, *inner) = (2, rows.len() / 2),
-        [only] => *only = rows.len(),
-        [] => return None,
-    }
-    shape.push(rows[0].len());
-    Array::from_vec(&shape, rows.concat())?.cast(float)
 }
 
 /// What numbers that are the same differ by: constants are stored in 32 bits.

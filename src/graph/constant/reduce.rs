@@ -17,30 +17,21 @@ pub fn sum(call: &mut Call) -> Outcome {
     }
 }
 
-pub fn mean(call: &mut Call) -> Outcome {
-    let (x, lanes) = Lanes::of(call)?;
-    totals(x, &lanes, |term| term, |sum, count| sum / count)
+/// An operator that adds up a term for each element.
+macro_rules! total {
+    ($name:ident, $term:expr, $finish:expr) => {
+        pub fn $name(call: &mut Call) -> Outcome {
+            let (x, lanes) = Lanes::of(call)?;
+            totals(x, &lanes, $term, $finish)
+        }
+    };
 }
 
-pub fn l1(call: &mut Call) -> Outcome {
-    let (x, lanes) = Lanes::of(call)?;
-    totals(x, &lanes, f64::abs, |sum, _| sum)
-}
-
-pub fn l2(call: &mut Call) -> Outcome {
-    let (x, lanes) = Lanes::of(call)?;
-    totals(x, &lanes, |term| term * term, |sum, _| sum.sqrt())
-}
-
-pub fn sum_square(call: &mut Call) -> Outcome {
-    let (x, lanes) = Lanes::of(call)?;
-    totals(x, &lanes, |term| term * term, |sum, _| sum)
-}
-
-pub fn log_sum(call: &mut Call) -> Outcome {
-    let (x, lanes) = Lanes::of(call)?;
-    totals(x, &lanes, |term| term, |sum, _| sum.ln())
-}
+total!(mean, |term| term, |sum, count| sum / count);
+total!(l1, f64::abs, |sum, _| sum);
+total!(l2, |term| term * term, |sum, _| sum.sqrt());
+total!(sum_square, |term| term * term, |sum, _| sum);
+total!(log_sum, |term| term, |sum, _| sum.ln());
 
 pub fn log_sum_exp(call: &mut Call) -> Outcome {
     let (x, lanes) = Lanes::of(call)?;
