@@ -7,15 +7,17 @@ mod constant;
 mod edit;
 mod equation;
 mod id;
+mod inline;
 mod types;
 mod view;
 
 pub use arena::{ByNode, Graphs};
 pub use check::check;
 pub use constant::{
-    Constants, Expression, Fold, Matrix, NotConstant, compute, is_computed, is_elementwise,
+    Constants, Expression, Fold, Matrix, NotConstant, compute, dense, is_computed, is_elementwise,
 };
 pub use edit::Edit;
 pub use equation::Equation;
 pub use id::{GraphId, NodeId};
+pub use inline::{Inlined, inline};
 pub use view::{Use, View, captured};

@@ -209,6 +209,14 @@ impl<'m> View<'m> {
         if self.defines(value) { None } else { self.outer()?.initializer(value) }
     }
 
+    /// The sparse tensor that is stored as the value, here or further out.
+    pub fn sparse(&self, value: &str) -> Option<&'m SparseTensorProto> {
+        if let Some(tensor) = self.sparse.get(value) {
+            return Some(tensor);
+        }
+        if self.defines(value) { None } else { self.outer()?.sparse(value) }
+    }
+
     /// What an input of this graph is where its caller gives nothing.
     pub fn default_of(&self, input: &str) -> Option<&'m TensorProto> {
         self.initializers.get(input).copied().filter(|_| self.is_input(input))
@@ -274,7 +282,7 @@ pub fn captured(node: &NodeProto) -> Vec<&str> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     for graph in node.graphs() {
-        let inner: HashSet<&str> = defined(graph).collect();
+        let inner: HashSet<&str> = graph.defined().collect();
         let reads =
             graph.node.iter().flat_map(|n| n.input.iter().map(String::as_str).chain(captured(n)));
         let outputs = graph.output.iter().map(|v| v.name());
@@ -282,13 +290,4 @@ pub fn captured(node: &NodeProto) -> Vec<&str> {
         found.extend(outer.filter(|name| seen.insert(*name)));
     }
     found
-}
-
-/// The values that a graph itself defines: given, stored, or made by its nodes.
-fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
-    let given = graph.input.iter().map(|v| v.name());
-    let stored = graph.initializer.iter().map(|t| t.name());
-    let stored = stored.chain(graph.sparse_initializer.iter().map(SparseTensorProto::name));
-    let made = graph.node.iter().flat_map(|n| n.output.iter().map(String::as_str));
-    given.chain(stored).chain(made).filter(|name| !name.is_empty())
 }

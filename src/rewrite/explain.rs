@@ -3,6 +3,7 @@
 use super::{
     carry_out,
     convert::Converter,
+    functions::with_projections_in_place,
     policy::{Decision, decide},
     rule::Rule,
     survey::{Nearest, Recipe, Site, nearest, survey},
@@ -76,19 +77,16 @@ pub fn explain(
     name: &str,
     options: &Options,
 ) -> Result<Vec<Explanation>> {
-    graph::check(model).map_err(|why| {
-        Error::new(
-            ErrorKind::InvalidModel,
-            "the model can't be explained",
-            why,
-            "check it with onnx.checker and export it again",
-        )
-    })?;
+    let broken = |why: String| {
+        let hint = "check it with onnx.checker and export it again";
+        Error::new(ErrorKind::InvalidModel, "the model can't be explained", why, hint)
+    };
+    graph::check(model).map_err(broken)?;
     let is_qat = settle::is_qat(model);
-    let settled = is_qat.then(|| settle::settle(model.clone())).transpose()?;
-    let model = settled.as_ref().unwrap_or(model);
+    let model = if is_qat { settle::settle(model.clone())? } else { model.clone() };
+    let recipe = Recipe { rules: recipe, opset: opset(&model) };
+    let model = &with_projections_in_place(model, recipe).map_err(broken)?;
     let graphs = Graphs::of(model);
-    let recipe = Recipe { rules: recipe, opset: opset(model) };
     let sites = survey(&graphs, recipe);
     let (decisions, _) = decide(recipe.opset, &sites, options, is_qat)?;
     let means = |node: &NodeProto| {

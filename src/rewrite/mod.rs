@@ -7,6 +7,7 @@
 mod convert;
 mod emission;
 mod explain;
+mod functions;
 mod parts;
 mod policy;
 mod rule;
@@ -84,14 +85,11 @@ pub fn rewrite_unsealed(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Rewritten> {
     options.check()?;
-    graph::check(&model).map_err(|why| {
-        Error::new(
-            ErrorKind::InvalidModel,
-            "the model can't be rewritten",
-            why,
-            "check it with onnx.checker and export it again",
-        )
-    })?;
+    let broken = |why: String| {
+        let hint = "check it with onnx.checker and export it again";
+        Error::new(ErrorKind::InvalidModel, "the model can't be rewritten", why, hint)
+    };
+    graph::check(&model).map_err(broken)?;
     let source = model;
     let is_qat = settle::is_qat(&source);
     let settles = is_qat && !options.qat;
@@ -102,8 +100,9 @@ pub fn rewrite_unsealed(
     let made_with = made_with.unwrap_or_else(|| options.to_json());
     let model = source.clone();
     let model = if settles { settle::settle(model)? } else { model };
-    let graphs = Graphs::of(&model);
     let recipe = Recipe { rules: recipe, opset: opset(&model) };
+    let model = functions::with_projections_in_place(model, recipe).map_err(broken)?;
+    let graphs = Graphs::of(&model);
     let sites = survey(&graphs, recipe);
     let (decisions, mut warnings) = decide(recipe.opset, &sites, options, is_qat)?;
     check_ranks(&sites, &decisions, options)?;

@@ -5,13 +5,15 @@
 //! arithmetic on shapes in the graph and may depend on ranks.
 
 use super::{
-    honoured::TRACT,
     lower::{ByValue, Lowered, Stored},
     tensor,
 };
 use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attribute_proto};
 use std::sync::Arc;
 use tract_hir::internal::*;
+
+/// The domain of nodes that recipes write, which are right for tract as they are.
+pub(super) const TRACT: &str = "bitonnx.tract";
 
 /// The opset that recipes are written in.
 const OPSET: i64 = 18;

@@ -13,15 +13,11 @@
 //! leave every attribute out: what that means, builders know.
 
 use super::{
-    composite::Recipe,
+    composite::{Recipe, TRACT},
     recipes,
-    walk::control::{self, Control},
 };
 use crate::proto::{AttributeProto, NodeProto, attribute_proto::AttributeType};
 use std::{collections::HashMap, sync::LazyLock};
-
-/// The domain of nodes that recipes write, which are right for tract as they are.
-pub(super) const TRACT: &str = "bitonnx.tract";
 
 /// tract's own operators, as it and `mend` build them.
 const TRACTS: &str = "
@@ -110,12 +106,19 @@ const TRACTS: &str = "
     com.microsoft.SimplifiedLayerNormalization : 2 -> 2 axis epsilon stash_type=1
 ";
 
+/// Operators that hold graphs, which the walk enters.
+const GRAPHS: &str = "
+    If : 1 -> * else_branch then_branch
+    Loop : * -> * body
+    Scan@9 : * -> * body num_scan_inputs scan_input_axes scan_input_directions scan_output_axes
+        scan_output_directions
+";
+
 /// What computes a node.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Way {
     Tract,
-    /// It holds graphs, which are walked.
-    Graphs(Control),
+    Graphs,
     Recipe(Recipe),
 }
 
@@ -153,8 +156,7 @@ static TABLE: LazyLock<HashMap<&'static str, (Honoured, Way)>> = LazyLock::new(|
     let mut table = HashMap::new();
     let recipes = recipes::ALL.into_iter().flatten();
     let recipes = recipes.map(|(text, recipe)| (*text, Way::Recipe(*recipe)));
-    let control = control::OPERATORS.iter().map(|(text, control)| (*text, Way::Graphs(*control)));
-    for (text, way) in [(TRACTS, Way::Tract)].into_iter().chain(recipes).chain(control) {
+    for (text, way) in [(TRACTS, Way::Tract), (GRAPHS, Way::Graphs)].into_iter().chain(recipes) {
         for (names, honoured) in parse(text) {
             table.extend(names.into_iter().map(|name| (name, (honoured.clone(), way))));
         }

@@ -5,7 +5,6 @@
 //! stored is apart from the nodes.
 
 mod by_value;
-mod functions;
 mod names;
 mod stored;
 
@@ -15,7 +14,11 @@ pub(super) use stored::Stored;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    proto::{self, GraphProto, ModelProto, NodeProto, ValueInfoProto, graphs_within},
+    graph,
+    operator::is_ours,
+    proto::{
+        self, GraphProto, ModelProto, NodeProto, ValueInfoProto, graphs_within, standard_opset,
+    },
 };
 use std::collections::HashMap;
 
@@ -34,15 +37,19 @@ pub(super) struct Lowered {
 /// Makes a model ready to be planned.
 pub(super) fn lower(mut model: ModelProto) -> Result<Lowered> {
     let opset = proto::opset(&model);
-    functions::inline(&mut model)?;
-    let mut graph = model.graph.take().ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidModel,
-            "the model can't be run",
-            "it holds no graph",
-            "check where the model is from",
-        )
-    })?;
+    let broken = |why: String| {
+        let hint = "check the model with onnx.checker";
+        Error::new(ErrorKind::InvalidModel, "the model can't be run", why, hint)
+    };
+    let inlined = graph::inline(&mut model, |f| !is_ours(f.identity().0)).map_err(broken)?;
+    let mut graph = model.graph.take().ok_or_else(|| broken("it holds no graph".into()))?;
+    graph.each_mut(&mut |graph| {
+        for node in &mut graph.node {
+            let function = inlined.functions_of(node).last();
+            let of = function.and_then(|f| standard_opset(&f.opset_import));
+            of.filter(|of| *of != opset).iter().for_each(|of| names::set_opset(node, *of));
+        }
+    });
     names::make_unique(&mut graph);
     let stored = stored::take(&mut graph)?;
     let by_value = ByValue::of(&graph);

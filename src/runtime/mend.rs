@@ -1,6 +1,6 @@
 //! Operators of tract's that are not right for every model, mended.
 
-use super::{honoured::TRACT, key::OPEN};
+use super::{composite::TRACT, key::OPEN};
 use std::sync::LazyLock;
 use tract_core::ops::{cast::cast, einsum::EinSum, math};
 use tract_hir::{

@@ -5,7 +5,7 @@
 //! builders, one node at a time: what a node is given is known by then, in type and shape, and in value
 //! where that depends on no input.
 
-pub(super) mod control;
+mod control;
 
 use super::{
     OPERATORS,
@@ -58,7 +58,7 @@ pub(super) fn walk(
 }
 
 /// The walk of one graph.
-pub(super) struct Walk<'a> {
+struct Walk<'a> {
     context: ParsingContext<'a>,
     lowered: &'a Lowered,
     model: TypedModel,
@@ -143,7 +143,7 @@ impl<'a> Walk<'a> {
         let opset = opset_of(node).unwrap_or(self.lowered.opset);
         let made = match way(node, opset).map_err(|why| unsupported(node, why))? {
             Way::Tract => self.add(node, self.build(node, opset)?)?,
-            Way::Graphs(control) => control(self, node)?,
+            Way::Graphs => self.control(node)?,
             Way::Recipe(recipe) => self.compose(node, opset, recipe)?,
         };
         let given = node.output.iter().enumerate().filter(|(_, output)| !output.is_empty());

@@ -3,7 +3,7 @@
 use crate::graphs;
 use bitonnx::{
     npz::{self, Array},
-    proto::{self, ModelProto, TensorProto, tensor_proto::DataType},
+    proto::{self, ModelProto, SparseTensorProto, TensorProto, tensor_proto::DataType},
     rewrite::{self, Placement, rewrite},
     rules::recipe,
     runtime::{Options, Session},
@@ -1009,5 +1009,45 @@ impl Numbers {
 
     fn ternary(&mut self, count: usize) -> Vec<i8> {
         (0..count).map(|_| (self.next() % 3) as i8 - 1).collect()
+    }
+}
+
+/// A weight that is stored sparsely is the weight that it stands for.
+#[test]
+fn sparse_initializers_are_weights() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[b, 3] x) => (float[b, 2] y)
+        <float[3, 2] w = {0.5, 0.0, 0.0, -0.25, 0.0, 0.75}> { y = MatMul(x, w) }"#;
+    let dense = parse_model(text).unwrap();
+    let sparse = |indices: Vec<i64>, dims: Vec<i64>| {
+        let mut model = dense.clone();
+        let graph = model.graph.as_mut().unwrap();
+        graph.initializer.clear();
+        graph.sparse_initializer.push(SparseTensorProto {
+            values: Some(TensorProto {
+                name: Some("w".into()),
+                dims: vec![3],
+                data_type: Some(DataType::Float as i32),
+                float_data: vec![0.5, -0.25, 0.75],
+                ..TensorProto::default()
+            }),
+            indices: Some(TensorProto {
+                dims,
+                data_type: Some(DataType::Int64 as i32),
+                int64_data: indices,
+                ..TensorProto::default()
+            }),
+            dims: vec![3, 2],
+        });
+        model
+    };
+    let x = floats_array(&[2, 3], &[1.0, 2.0, 3.0, -4.0, 5.0, -6.0]);
+    for sparse in [sparse(vec![0, 3, 5], vec![3]), sparse(vec![0, 0, 1, 1, 2, 1], vec![3, 2])] {
+        assert_eq!(floats(&run_one(sparse.clone(), x.clone())), [0.5, 1.75, -2.0, -5.75]);
+        let [made, wanted] = [&sparse, &dense].map(|m| graphs::rewritten(m, &recipe()).model);
+        let [made, wanted] = [made, wanted].map(|m| m.graph.unwrap());
+        assert!(made.sparse_initializer.is_empty());
+        assert_eq!(made.node, wanted.node);
+        assert_eq!(made.initializer, wanted.initializer);
     }
 }

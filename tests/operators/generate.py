@@ -267,6 +267,8 @@ for mode, p in (("reflect", (-1, 1)), ("wrap", (2, -2)), ("edge", (-3, 4))):
     case(f"pad-{mode}-crop", std("Pad", ["x", "p"], ["y"], mode=mode), ["y"], dict(x=f32(5), p=pads(*p)), ["p"], opset=19)
 case("pad-value-vector", std("Pad", ["x", "p", "v"], ["y"]), ["y"], dict(x=f32(5), p=pads(1, 2), v=f32(1)), ["p", "v"])
 case("range-vectors", std("Range", ["a", "b", "c"], ["y"]), ["y"], dict(a=pads(2), b=pads(9), c=pads(3)), ["a", "b", "c"])
+for name, shape, stored in (("crop-pad", pads(2, 8), ["s"]), ("crop-pad-data", pads(5, 2), [])):
+    case(f"center-{name}", std("CenterCropPad", ["x", "s"], ["y"], axes=[0, -1]), ["y"], dict(x=f32(5, 2, 5), s=shape), stored, opset=18)
 
 # ---------------------------------------------------------------- ONNX's own
 # tract's rules for the body of this Scan go round in circles.

@@ -39,7 +39,7 @@ fn read(tensor: &TensorProto) -> Outcome {
 }
 
 /// Indices are either linear, `[n]`, or one row of coordinates per value, `[n, rank]`.
-fn densify(sparse: &SparseTensorProto, limit: Limit) -> Outcome {
+pub fn densify(sparse: &SparseTensorProto, limit: Limit) -> Outcome {
     let shape = lengths(&sparse.dims)?;
     let values = read(sparse.values.as_ref().ok_or("its sparse tensor has no values")?)?;
     let indices = read(sparse.indices.as_ref().ok_or("its sparse tensor has no indices")?)?;

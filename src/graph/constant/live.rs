@@ -2,13 +2,14 @@
 
 use super::{NotConstant, Origin, Output};
 use crate::array::Array;
-use crate::proto::TensorProto;
+use crate::proto::{SparseTensorProto, TensorProto};
 use std::collections::HashMap;
 
 /// What one value is known by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Key {
     Stored(*const TensorProto),
+    Sparse(*const SparseTensorProto),
     Made(Output),
 }
 
@@ -16,6 +17,7 @@ impl Key {
     pub fn of(origin: Origin<'_>) -> Self {
         match origin {
             Origin::Stored(tensor) => Key::Stored(tensor),
+            Origin::Sparse(tensor) => Key::Sparse(tensor),
             Origin::Made(output) => Key::Made(output),
         }
     }

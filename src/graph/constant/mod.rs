@@ -24,7 +24,9 @@ use super::{
     view::View,
 };
 use crate::array::Array;
-use crate::proto::{ModelProto, NodeProto, TensorProto, element_count, tensor_proto::DataType};
+use crate::proto::{
+    ModelProto, NodeProto, SparseTensorProto, TensorProto, element_count, tensor_proto::DataType,
+};
 use call::{Call, Limit};
 use live::{Key, Live};
 use operators::Operator;
@@ -91,6 +93,7 @@ struct Output {
 #[derive(Clone, Copy)]
 enum Origin<'m> {
     Stored(&'m TensorProto),
+    Sparse(&'m SparseTensorProto),
     Made(Output),
 }
 
@@ -176,7 +179,7 @@ impl<'v, 'm> Constants<'v, 'm> {
                 let shape = tensor.dims.iter().map(|length| usize::try_from(*length).ok());
                 Some((DataType::try_from(tensor.data_type()).ok()?, shape.collect::<Option<_>>()?))
             }
-            Origin::Made(_) => {
+            Origin::Sparse(_) | Origin::Made(_) => {
                 let array = self.value(value).ok()?;
                 Some((array.dtype(), array.shape().to_vec()))
             }
@@ -202,7 +205,7 @@ impl<'v, 'm> Constants<'v, 'm> {
         let origin = self.origin(value)?;
         self.verdict(origin)?;
         let order = match origin {
-            Origin::Stored(_) => vec![],
+            Origin::Stored(_) | Origin::Sparse(_) => vec![],
             Origin::Made(output) => self.order(output.node, |_| false)?,
         };
         let mut origins = vec![origin];
@@ -210,9 +213,9 @@ impl<'v, 'm> Constants<'v, 'm> {
             origins.extend(self.inputs(id)?.into_iter().flatten());
         }
         let mut seen = HashSet::new();
-        let stored = origins.into_iter().filter_map(Origin::tensor);
+        let leaves = origins.into_iter().filter_map(Origin::leaf);
         Ok(Expression {
-            initializers: stored
+            initializers: leaves
                 .filter(|&tensor| seen.insert(std::ptr::from_ref(tensor)))
                 .collect(),
             nodes: order.into_iter().map(|id| self.node(id)).collect(),
@@ -290,6 +293,9 @@ impl<'v, 'm> Constants<'v, 'm> {
             }
             if let Some(tensor) = view.initializer(name) {
                 return Ok(Origin::Stored(tensor));
+            }
+            if let Some(tensor) = view.sparse(name) {
+                return Ok(Origin::Sparse(tensor));
             }
         }
         Err(NotConstant::new(format!("`{name}`"), "is made by nothing in the graph"))
@@ -388,8 +394,11 @@ impl<'v, 'm> Constants<'v, 'm> {
     /// The value of what has been found constant.
     fn known(&self, origin: Origin<'m>) -> Result<Array, NotConstant> {
         match origin {
-            Origin::Stored(tensor) => stored(tensor),
             Origin::Made(output) => self.evaluate(output),
+            Origin::Stored(tensor) => stored(tensor),
+            Origin::Sparse(tensor) => layout::densify(tensor, self.known.limit()).map_err(|why| {
+                NotConstant::new(format!("`{}`", tensor.name()), &format!("can't be read: {why}"))
+            }),
         }
     }
 
@@ -433,7 +442,7 @@ impl<'v, 'm> Constants<'v, 'm> {
     /// A value for one of its readers; the last one owns it.
     fn take(&self, origin: Origin<'m>, live: &mut Live) -> Result<Array, NotConstant> {
         live.take(Key::of(origin), || match origin {
-            Origin::Stored(tensor) => stored(tensor),
+            Origin::Stored(_) | Origin::Sparse(_) => self.known(origin),
             Origin::Made(output) => self.memo().small.get(&output).cloned().ok_or_else(|| {
                 let why = "it has more outputs than the operator gives";
                 NotConstant::at(self.node(output.node), why)
@@ -446,6 +455,11 @@ impl<'m> Origin<'m> {
     fn tensor(self) -> Option<&'m TensorProto> {
         if let Origin::Stored(tensor) = self { Some(tensor) } else { None }
     }
+
+    /// The tensor that the file has for it; of a sparse one, its values.
+    fn leaf(self) -> Option<&'m TensorProto> {
+        if let Origin::Sparse(tensor) = self { tensor.values.as_ref() } else { self.tensor() }
+    }
 }
 
 fn stored(tensor: &TensorProto) -> Result<Array, NotConstant> {
@@ -457,6 +471,12 @@ fn stored(tensor: &TensorProto) -> Result<Array, NotConstant> {
         );
         NotConstant::new(format!("`{}`", tensor.name()), &why)
     })
+}
+
+/// A sparse tensor with all its elements. An error where it can't be read, as what can be said of it.
+pub fn dense(sparse: &SparseTensorProto) -> Result<TensorProto, String> {
+    layout::densify(sparse, Limit::for_model(sparse.encoded_len()))
+        .map(|array| array.to_tensor(sparse.name()))
 }
 
 /// Whether the evaluator knows a node's operator.

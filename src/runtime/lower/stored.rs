@@ -2,9 +2,10 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    graph,
     proto::{
-        AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
-        type_proto,
+        AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto,
+        tensor_proto::DataType, type_proto,
     },
     runtime::tensor,
 };
@@ -69,6 +70,9 @@ fn take_from(graph: &mut GraphProto, stored: &mut HashMap<String, Stored>) -> Re
         let name = initializer.name().to_owned();
         put(stored, name, Stored::file(initializer))?;
     }
+    for sparse in std::mem::take(&mut graph.sparse_initializer) {
+        put(stored, sparse.name().to_owned(), dense(&sparse)?)?;
+    }
     graph.input.iter_mut().chain(&mut graph.output).for_each(widen_value);
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
@@ -102,16 +106,30 @@ fn constant(node: &mut NodeProto) -> Result<Option<Stored>> {
     if let Some(numbers) = node.attribute.iter().find_map(numbers) {
         return Ok(Some(Stored::Held(Arc::new(numbers))));
     }
+    if let Some(sparse) = node.attribute.iter().find_map(|a| a.sparse_tensor.as_ref()) {
+        return dense(sparse).map(Some);
+    }
     let value = node.attribute.iter_mut().find(|a| a.name() == "value");
     match value.and_then(|a| a.t.take()) {
         Some(value) => Ok(Some(Stored::file(value))),
         None => Err(Error::new(
             ErrorKind::Unsupported,
             format!("constant `{}` can't be read", node.label()),
-            "it holds neither a dense tensor nor numbers",
-            "export the model with dense tensors of numbers",
+            "it holds neither a tensor nor numbers",
+            "export the model with tensors of numbers",
         )),
     }
+}
+
+fn dense(sparse: &SparseTensorProto) -> Result<Stored> {
+    graph::dense(sparse).map(Stored::file).map_err(|why| {
+        Error::new(
+            ErrorKind::InvalidModel,
+            format!("the sparse tensor `{}` can't be read", sparse.name()),
+            why,
+            "check the model with onnx.checker",
+        )
+    })
 }
 
 /// What one of the attributes that give a `Constant` in numbers says.

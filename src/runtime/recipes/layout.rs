@@ -4,8 +4,28 @@ use super::{Table, index::from_start};
 use crate::runtime::composite::{Attribute, Body, Given};
 use tract_hir::internal::*;
 
-pub(super) const OPERATORS: Table =
-    &[("Pad@2 : 4 mode pads<11 value<11", pad), ("Slice : 5 axes<10 ends<10 starts<10", slice)];
+pub(super) const OPERATORS: Table = &[
+    ("CenterCropPad : 2 axes", center),
+    ("Pad@2 : 4 mode pads<11 value<11", pad),
+    ("Slice : 5 axes<10 ends<10 starts<10", slice),
+];
+
+/// x, shape: as much before the middle of each axis as after it, or one less.
+fn center(body: &mut Body) -> TractResult<Vec<String>> {
+    let x = body.input(0)?.clone();
+    let rank = x.shape.len();
+    let shape = body.input(1)?.ints().context("its shape is not known before it runs")?;
+    let axes = body.int_list("axes").unwrap_or_else(|| (0..rank as i64).collect());
+    ensure!(shape.len() == axes.len(), "its shape does not fit its axes");
+    let mut around = vec![(0, 0); rank];
+    for (axis, size) in axes.into_iter().zip(shape) {
+        let axis = Body::axis(axis, rank)?;
+        let more = size - x.shape[axis].to_i64().context("the size of an axis is open")?;
+        around[axis] = (more / 2, more - more / 2);
+    }
+    let zero = body.constant(Tensor::zero_scalar_dt(x.datum_type)?);
+    padded(body, x, around, "constant", &zero)
+}
 
 /// x, pads, value, axes. Pads below zero crop.
 fn pad(body: &mut Body) -> TractResult<Vec<String>> {
@@ -34,6 +54,18 @@ fn pad(body: &mut Body) -> TractResult<Vec<String>> {
     for (i, axis) in axes.iter().enumerate() {
         around[Body::axis(*axis, rank)?] = (pads[i], pads[i + axes.len()]);
     }
+    let mode = Some(body.text("mode")).filter(|mode| !mode.is_empty());
+    padded(body, x, around, mode.unwrap_or("constant"), &value)
+}
+
+/// The value with so much before and after each axis; less than nothing crops.
+fn padded(
+    body: &mut Body,
+    x: Given,
+    mut around: Vec<(i64, i64)>,
+    mode: &str,
+    value: &str,
+) -> TractResult<Vec<String>> {
     let (mut y, mut sizes) = (x.name, x.shape);
     for (axis, (before, after)) in around.iter_mut().enumerate() {
         let (start, end) = ((*before).min(0), (*after).min(0));
@@ -48,11 +80,10 @@ fn pad(body: &mut Body) -> TractResult<Vec<String>> {
             (*before, *after) = (*before - start, *after - end);
         }
     }
-    let mode = body.text("mode");
-    if mode.is_empty() || mode == "constant" {
+    if mode == "constant" {
         let pads = around.iter().map(|p| p.0).chain(around.iter().map(|p| p.1));
         let pads = body.ints(&pads.collect::<Vec<_>>());
-        return Ok(vec![body.op("Pad", &[&y, &pads, &value], &[])]);
+        return Ok(vec![body.op("Pad", &[&y, &pads, value], &[])]);
     }
     for (axis, (before, after)) in around.into_iter().enumerate() {
         if before > 0 || after > 0 {

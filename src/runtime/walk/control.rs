@@ -12,24 +12,19 @@ use tract_core::ops::{
 };
 use tract_hir::internal::*;
 
-/// Adds a node that holds graphs, and gives where its outputs are.
-pub(in crate::runtime) type Control = fn(&mut Walk, &NodeProto) -> Result<TVec<OutletId>>;
-
-/// What of them is honoured, in the words of `honoured`.
-pub(in crate::runtime) const OPERATORS: &[(&str, Control)] = &[
-    ("If : 1 -> * else_branch then_branch", |walk, node| walk.branch(node)),
-    ("Loop : * -> * body", |walk, node| walk.repeat(node)),
-    (
-        "Scan@9 : * -> * body num_scan_inputs scan_input_axes scan_input_directions
-            scan_output_axes scan_output_directions",
-        |walk, node| walk.scan(node),
-    ),
-];
-
 /// A `Loop` that runs more often is refused: each time it runs is a part of the plan.
 const MOST_TIMES: i64 = 1 << 10;
 
 impl Walk<'_> {
+    /// Adds a node that holds graphs, and gives where its outputs are.
+    pub(super) fn control(&mut self, node: &NodeProto) -> Result<TVec<OutletId>> {
+        match node.standard() {
+            "If" => self.branch(node),
+            "Loop" => self.repeat(node),
+            _ => self.scan(node),
+        }
+    }
+
     /// `If`: the branch that runs where that is known, else both.
     fn branch(&mut self, node: &NodeProto) -> Result<TVec<OutletId>> {
         let condition = self.input(node, 0)?;
