@@ -2,6 +2,7 @@
 
 use bitonnx::{
     Error, ErrorKind, Result,
+    graph::facts,
     npz::Array,
     proto::{self, ModelProto, NodeProto},
     runtime::{Dim, Value},
@@ -41,9 +42,9 @@ impl Limits {
             origin
         };
         let mut rows: HashMap<String, u64> = HashMap::new();
-        for (table, index) in nodes().flat_map(lookups) {
-            let Some(&size) = stored.get(origin(table)) else { continue };
-            let least = rows.entry(origin(index).to_owned()).or_insert(size);
+        for lookup in nodes().flat_map(facts::lookups).filter(|lookup| lookup.axis == 0) {
+            let Some(&size) = stored.get(origin(lookup.table)) else { continue };
+            let least = rows.entry(origin(lookup.index).to_owned()).or_insert(size);
             *least = size.min(*least);
         }
         let given = model.graph.iter().flat_map(|g| &g.initializer).map(|t| t.name().to_owned());
@@ -58,24 +59,11 @@ impl Limits {
 
 /// The output and input of a node that changes no value's meaning.
 fn passes(node: &NodeProto) -> Option<(&str, &str)> {
-    let passes = matches!(
-        node.standard(),
-        "Cast" | "DequantizeLinear" | "Flatten" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze"
-    );
-    if passes { Some((node.output.first()?, node.input.first()?)) } else { None }
-}
-
-/// The tables that a node reads, each with the value that says which rows.
-fn lookups(node: &NodeProto) -> Vec<(&str, &str)> {
-    let operator = node.operator();
-    let pairs: &[(usize, usize)] = match (operator.domain, operator.name) {
-        ("", "Gather") if !node.flag("axis") => &[(0, 1)],
-        ("com.microsoft", "GatherBlockQuantized") => &[(0, 1)],
-        ("com.microsoft", "EmbedLayerNormalization") => &[(2, 0), (4, 1)],
-        _ => &[],
-    };
-    let input = |i: usize| node.input.get(i).map(String::as_str);
-    pairs.iter().filter_map(|&(table, index)| Some((input(table)?, input(index)?))).collect()
+    if facts::passes(node) || node.is("DequantizeLinear") {
+        Some((node.output.first()?, node.input.first()?))
+    } else {
+        None
+    }
 }
 
 /// An array for each of these inputs.

@@ -6,6 +6,7 @@ mod check;
 mod constant;
 mod edit;
 mod equation;
+pub mod facts;
 mod id;
 mod inline;
 mod types;

@@ -1,39 +1,7 @@
 //! Element types of values, as far as the file tells them.
 
-use super::View;
-use crate::proto::{NodeProto, TensorProto, tensor_proto::DataType};
-
-/// Operators whose output is of the type of each of their inputs.
-const OF_EVERY_INPUT: &[&str] =
-    &["Add", "Concat", "Div", "Gemm", "MatMul", "Max", "Min", "Mul", "Sub", "Sum"];
-
-/// Operators whose output is of the type of their first input, whatever the others are.
-const OF_FIRST_INPUT: &[&str] = &[
-    "Clip",
-    "Dropout",
-    "Elu",
-    "Erf",
-    "Expand",
-    "Gather",
-    "Gelu",
-    "HardSwish",
-    "Identity",
-    "LayerNormalization",
-    "LeakyRelu",
-    "Pow",
-    "RMSNormalization",
-    "Relu",
-    "Reshape",
-    "Sigmoid",
-    "Slice",
-    "Softmax",
-    "Split",
-    "Squeeze",
-    "Swish",
-    "Tanh",
-    "Transpose",
-    "Unsqueeze",
-];
+use super::{View, facts::of_one_type};
+use crate::proto::{TensorProto, tensor_proto::DataType};
 
 impl View<'_> {
     /// The element type of a value, where the file declares it or it follows from a value before that has one.
@@ -61,14 +29,5 @@ impl View<'_> {
             return DataType::try_from(TensorProto::data_type(stored)).ok();
         }
         DataType::try_from(self.declared(value)?.elem_type()).ok()
-    }
-}
-
-/// The inputs of a node that are of its first output's type.
-fn of_one_type(node: &NodeProto) -> &[String] {
-    match node.standard() {
-        op if OF_EVERY_INPUT.contains(&op) => &node.input,
-        op if OF_FIRST_INPUT.contains(&op) => node.input.get(..1).unwrap_or_default(),
-        _ => &[],
     }
 }

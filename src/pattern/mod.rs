@@ -14,7 +14,7 @@
 mod attribute;
 
 use crate::{
-    graph::{Constants, NodeId, View},
+    graph::{Constants, NodeId, View, facts::commutes},
     proto::{AttributeProto, NodeProto},
     text,
 };
@@ -388,24 +388,4 @@ pub fn is_constant_name(name: &str) -> bool {
 fn given(inputs: &[String]) -> &[String] {
     let used = inputs.iter().rposition(|i| !i.is_empty()).map_or(0, |last| last + 1);
     &inputs[..used]
-}
-
-fn commutes(node: &NodeProto) -> bool {
-    matches!(
-        node.standard(),
-        "Add"
-            | "Einsum"
-            | "Mul"
-            | "Min"
-            | "Max"
-            | "Sum"
-            | "Mean"
-            | "And"
-            | "Or"
-            | "Xor"
-            | "Equal"
-            | "BitwiseAnd"
-            | "BitwiseOr"
-            | "BitwiseXor"
-    )
 }

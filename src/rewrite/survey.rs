@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     draft::corrected,
-    graph::{Constants, GraphId, Graphs, NodeId, View},
+    graph::{Constants, GraphId, Graphs, NodeId, View, facts::lookups},
     pattern::{Bindings, Miss, is_constant_name},
     proto::NodeProto,
     roles::{self, Role},
@@ -232,17 +232,19 @@ fn describe<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
     }
 }
 
-/// Weights read by `Gather`, directly or by way of constant nodes.
+/// Weights that rows are looked up in, directly or by way of constant nodes.
 fn embedding_tables(view: &View, constants: &Constants) -> Tables {
     let computed = |n: &NodeProto| n.output.iter().any(|o| !constants.is_constant(o));
-    let gathers = view.nodes().filter(|(_, n)| n.is("Gather") && computed(n));
-    let tables = gathers.filter_map(|(_, node)| {
-        let table = node.input.first().filter(|t| constants.is_constant(t))?;
-        let leaves = constants.expression(table).ok()?.initializers.into_iter();
-        let scoped =
-            leaves.filter_map(|leaf| Some((view.scope(leaf.name())?.id(), leaf.name().to_owned())));
-        Some(scoped.map(|leaf| (leaf, node.label().to_owned())))
-    });
+    let computed = view.nodes().filter(|(_, node)| computed(node));
+    let lookups =
+        computed.flat_map(|(_, node)| lookups(node).map(move |lookup| (node, lookup.table)));
+    let tables =
+        lookups.filter(|(_, table)| constants.is_constant(table)).filter_map(|(node, table)| {
+            let leaves = constants.expression(table).ok()?.initializers.into_iter();
+            let scoped = leaves
+                .filter_map(|leaf| Some((view.scope(leaf.name())?.id(), leaf.name().to_owned())));
+            Some(scoped.map(|leaf| (leaf, node.label().to_owned())))
+        });
     tables.flatten().collect()
 }
 

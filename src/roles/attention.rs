@@ -5,7 +5,7 @@ use super::{
     flow::{Flow, Stop},
     wires::{Node, Projection, Value, Wires},
 };
-use crate::graph::NodeId;
+use crate::graph::{NodeId, facts};
 use std::collections::HashSet;
 
 /// One attention, spelled out or as one operator.
@@ -20,21 +20,13 @@ pub(super) struct Core {
     pub context: Vec<Value>,
 }
 
-/// The operators between a query-key product and its Softmax: scale, mask, bias, soft cap, sinks.
-#[rustfmt::skip]
-const BEFORE_SOFTMAX: &[&str] = &[
-    "Add", "Sub", "Sum", "Mul", "Div", "Where", "Max", "Min", "Clip", "Tanh", "Cast", "Identity",
-    "Dropout", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Expand", "Concat", "Slice",
-    "Split", "Gather", "GatherElements", "Pad",
-];
-
-/// The operators between a Softmax and the product with the values.
-#[rustfmt::skip]
-const AFTER_SOFTMAX: &[&str] = &[
-    "Add", "Sub", "Mul", "Div", "Where", "Clip", "Cast", "Identity", "Dropout", "Reshape", "Transpose",
-    "Unsqueeze", "Squeeze", "Flatten", "Expand", "Slice", "Split", "Pad", "DynamicQuantizeLinear",
-    "QuantizeLinear", "DequantizeLinear",
-];
+/// Whether a node may stand between a query-key product, its Softmax and the product with the values: a scale,
+/// mask, bias, soft cap, sinks.
+fn is_between(node: &Node) -> bool {
+    let arithmetic = ["Add", "Sub", "Sum", "Mul", "Div", "Where", "Max", "Min", "Clip", "Tanh"];
+    let of = node.proto;
+    arithmetic.contains(&node.op) || facts::moves(of) || facts::cuts(of) || facts::quantizes(of)
+}
 
 /// Every attention of the graph.
 pub(super) fn cores(wires: &Wires) -> Vec<Core> {
@@ -99,7 +91,7 @@ fn find_scores(wires: &Wires, products: &HashSet<Value>, logits: Value, core: &m
             core.queries.push(query);
             core.keys.push(key);
             core.scores.push(value);
-        } else if BEFORE_SOFTMAX.contains(&node.op) {
+        } else if is_between(node) {
             let swapped = swapped ^ swaps_last_axes(node);
             let next = wires.payload(node).into_iter().filter(|v| seen.insert(*v));
             stack.extend(next.map(|v| (v, swapped)));
@@ -117,7 +109,7 @@ fn find_context(wires: &Wires, weights: Value, core: &mut Core) {
                 let Some(context) = node.output(0) else { continue };
                 core.values.push(if left == value { right } else { left });
                 core.context.push(context);
-            } else if AFTER_SOFTMAX.contains(&node.op) && wires.payload(node).contains(&value) {
+            } else if is_between(node) && wires.payload(node).contains(&value) {
                 let outputs = if node.op == "Split" { node.outputs.len() } else { 1 };
                 let next = node.outputs.iter().take(outputs).flatten();
                 stack.extend(next.filter(|v| seen.insert(**v)));

@@ -7,9 +7,9 @@
 
 use super::{
     attention::Core,
-    wires::{Value, Wires},
+    wires::{Node, Value, Wires},
 };
-use crate::graph::{ByNode, NodeId};
+use crate::graph::{ByNode, NodeId, facts};
 use std::collections::{HashMap, HashSet};
 
 /// How much a value says. Of a node's inputs, those of the highest level are its content.
@@ -65,11 +65,6 @@ pub(super) struct Flow<'v, 'm> {
     /// By value of the stream: what it was before the latest block.
     base: HashMap<Value, Value>,
 }
-
-#[rustfmt::skip]
-const SCALES_OR_RESHAPES: &[&str] = &[
-    "Cast", "Identity", "Dropout", "Mul", "Div", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose",
-];
 
 /// Which values the latest walk has met, without clearing between walks.
 struct Seen {
@@ -142,7 +137,7 @@ impl<'v, 'm> Flow<'v, 'm> {
         let carried: Vec<Value> =
             payload.iter().copied().filter(|v| self.level[*v] == level).collect();
         let outputs = node.outputs.clone();
-        let reduces = node.op.starts_with("Reduce") || node.op.starts_with("Global");
+        let reduces = facts::reduces(node.proto);
         let scales = node.op == "DynamicQuantizeLinear";
         let base = self.residual_base(id, &payload, seen);
         let root = common(carried.iter().map(|v| self.root[*v]));
@@ -192,7 +187,7 @@ impl<'v, 'm> Flow<'v, 'm> {
     fn peeled(&self, mut value: Value, mut at: NodeId) -> Value {
         while self.stop[value].is_none()
             && let Some(id) = self.wires.producer[value].filter(|id| *id < at)
-            && SCALES_OR_RESHAPES.contains(&self.wires.nodes[id].op)
+            && scales_or_reshapes(&self.wires.nodes[id])
             && let [before] = self.carried[id][..]
         {
             (value, at) = (before, id);
@@ -314,6 +309,10 @@ impl<'v, 'm> Flow<'v, 'm> {
 pub(super) struct Sources {
     pub nodes: Vec<NodeId>,
     pub ends: Vec<Value>,
+}
+
+fn scales_or_reshapes(node: &Node) -> bool {
+    facts::passes(node.proto) || matches!(node.op, "Transpose" | "Mul" | "Div")
 }
 
 fn common(mut values: impl Iterator<Item = Value>) -> Option<Value> {

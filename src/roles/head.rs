@@ -5,7 +5,10 @@ use super::{
     flow::{Flow, Level, Reach},
     wires::{Node, Projection, Value},
 };
-use crate::{graph::View, proto::TensorProto};
+use crate::{
+    graph::{View, facts},
+    proto::TensorProto,
+};
 use std::collections::HashSet;
 
 /// Gives the sites after the last block their roles. By site: whether it is one of them.
@@ -69,9 +72,7 @@ fn pooled(flow: &Flow, free: &[usize]) -> Vec<bool> {
 }
 
 fn picks_tokens(node: &Node) -> bool {
-    node.op.starts_with("Reduce")
-        || node.op.starts_with("Global")
-        || matches!(node.op, "Gather" | "GatherND" | "GatherElements")
+    facts::reduces(node.proto) || facts::gathers(node.proto)
 }
 
 /// Whether a lookup reads the site's weight too.
@@ -94,20 +95,19 @@ fn is_tied(flow: &Flow, site: &Projection) -> bool {
 
 fn is_looked_up(flow: &Flow, table: Value) -> bool {
     let readers = |value: Value| flow.wires.readers[value].iter().map(|id| &flow.wires.nodes[*id]);
-    let picked =
-        |value: Value| readers(value).any(|n| n.op == "Gather" && n.input(0) == Some(value));
-    let copies =
-        readers(table).filter(|n| matches!(n.op, "Cast" | "Identity" | "DequantizeLinear"));
+    let picked = |value: Value| {
+        let name = flow.wires.name(value);
+        readers(value).any(|node| facts::lookups(node.proto).any(|lookup| lookup.table == name))
+    };
+    let copies = readers(table).filter(|n| facts::passes(n.proto) || facts::quantizes(n.proto));
     picked(table) || copies.filter_map(|n| n.output(0)).any(picked)
 }
 
 /// The number of rows of every stored matrix that rows are picked from.
 fn vocabularies(view: &View, flow: &Flow) -> HashSet<usize> {
-    let lookups = view.nodes().filter(|(_, n)| n.is("Gather"));
-    let picks = lookups
-        .filter(|(id, _)| flow.wires.nodes[*id].input(1).is_some_and(|v| !flow.wires.constant[v]));
-    let tables = picks.filter_map(|(_, n)| view.initializer(n.input.first()?));
-    tables.filter_map(rows).collect()
+    let lookups = view.nodes().flat_map(|(_, node)| facts::lookups(node));
+    let picks = lookups.filter(|lookup| !flow.wires.is_constant(lookup.index));
+    picks.filter_map(|lookup| rows(view.initializer(lookup.table)?)).collect()
 }
 
 fn rows(table: &TensorProto) -> Option<usize> {

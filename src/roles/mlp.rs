@@ -5,7 +5,7 @@ use super::{
     flow::{Flow, Level},
     wires::{Projection, Value},
 };
-use crate::graph::NodeId;
+use crate::graph::{NodeId, facts};
 use std::collections::HashSet;
 
 /// Marks the two factors of a low-rank branch `(x·V)·Uᵀ` that is added to another site's product.
@@ -112,9 +112,8 @@ fn parts(flow: &Flow, value: Value, roles: &[Role]) -> Option<Vec<(usize, Part)>
         if flow.carried(id).is_empty() {
             return None;
         }
-        let cuts = matches!(node.op, "Split" | "Slice" | "Gather" | "GatherND");
         let index = node.outputs.iter().position(|o| *o == Some(value)).unwrap_or_default();
-        let part = if cuts { Some((id, index)) } else { part };
+        let part = if facts::cuts(node.proto) { Some((id, index)) } else { part };
         stack.extend(flow.carried(id).iter().map(|v| (*v, part)).filter(|s| seen.insert(*s)));
     }
     Some(found)

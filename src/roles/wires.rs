@@ -2,7 +2,7 @@
 
 use super::Site;
 use crate::{
-    graph::{ByNode, Constants, NodeId, View, captured},
+    graph::{ByNode, Constants, NodeId, View, captured, facts},
     proto::{NodeProto, Operator},
     values,
 };
@@ -154,6 +154,15 @@ impl<'v, 'm> Wires<'v, 'm> {
         self.numbers.get(scores).copied()
     }
 
+    pub fn name(&self, value: Value) -> &'m str {
+        self.names[value]
+    }
+
+    /// Whether a value of this name is constant.
+    pub fn is_constant(&self, name: &str) -> bool {
+        self.numbers.get(name).is_some_and(|value| self.constant[*value])
+    }
+
     pub fn len(&self) -> usize {
         self.producer.len()
     }
@@ -167,34 +176,18 @@ impl<'v, 'm> Wires<'v, 'm> {
     /// A `Gather` from a stored table holds what its indices say.
     pub fn payload(&self, node: &Node<'m>) -> Vec<Value> {
         let lookup = node.input(0).is_some_and(|table| self.constant[table]);
-        let positions: &[usize] = match node.op {
-            "Shape" | "Size" | "ConstantOfShape" | "Range" | "EyeLike" => return Vec::new(),
-            "Gather" | "GatherElements" | "GatherND" if lookup => &[1],
-            "Gather" | "GatherElements" | "GatherND" | "Reshape" | "Expand" | "Slice" | "Tile"
-            | "Pad" | "Unsqueeze" | "Squeeze" | "Split" | "SplitToSequence" | "TopK" | "Trilu"
-            | "CumSum" | "OneHot" | "Resize" | "RotaryEmbedding" | "Clip" | "CastLike" => &[0],
-            "Where" => &[1, 2],
-            "ScatterND" | "ScatterElements" | "Scatter" => &[0, 2],
-            _ => return node.reads().filter(|v| !self.constant[*v]).collect(),
+        let positions = match facts::content(node.proto) {
+            _ if lookup && facts::gathers(node.proto) => &[1],
+            Some(positions) => positions,
+            None => return node.reads().filter(|v| !self.constant[*v]).collect(),
         };
         positions.iter().filter_map(|&i| node.input(i)).filter(|v| !self.constant[*v]).collect()
     }
 
     /// The two operands of a product that is no site.
     pub fn product(&self, id: NodeId) -> Option<[Value; 2]> {
-        let node = &self.nodes[id];
-        let second = match node.op {
-            "MatMul"
-            | "FusedMatMul"
-            | "TransposeMatMul"
-            | "Gemm"
-            | "MatMulInteger"
-            | "Einsum"
-            | "MatMulIntegerToFloat" => 1,
-            "QLinearMatMul" => 3,
-            _ => return None,
-        };
-        let pair = [node.input(0)?, node.input(second)?];
+        let [a, b] = facts::factors(self.nodes[id].proto)?;
+        let pair = [*self.numbers.get(a)?, *self.numbers.get(b)?];
         let varies = pair.iter().any(|v| !self.constant[*v]);
         (varies && self.site_at[id].is_none()).then_some(pair)
     }

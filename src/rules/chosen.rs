@@ -6,7 +6,7 @@
 //! condition chooses: `w` is in lower case, since it is another for each run.
 
 use crate::{
-    graph::captured,
+    graph::{captured, facts},
     rewrite::{Effect, Match, Reject, Rule},
 };
 
@@ -34,12 +34,6 @@ fn why(m: &Match) -> Reject {
     }
 }
 
-/// Operators that take a part of their first input.
-const CHOICES: [&str; 4] = ["Gather", "GatherND", "Slice", "Split"];
-
-/// Operators that pass their first input on.
-const VIEWS: [&str; 6] = ["Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
-
 /// The stored matrices that a value is taken from by what is computed: a tensor of which it is a part, or the first
 /// of several.
 fn chosen_from<'m>(m: &Match<'_, 'm>, value: &str) -> Option<(&'m str, bool)> {
@@ -59,8 +53,8 @@ fn chosen_from<'m>(m: &Match<'_, 'm>, value: &str) -> Option<(&'m str, bool)> {
         if let Some(matrix) = either.into_iter().find(|value| m.is_matrix(value)) {
             return Some((matrix, false));
         }
-        chosen |= CHOICES.contains(&of);
-        let passes = CHOICES.contains(&of) || VIEWS.contains(&of);
+        chosen |= facts::cuts(node);
+        let passes = facts::cuts(node) || facts::passes(node) || of == "Transpose";
         let source = node.input.first().filter(|_| passes)?;
         if constants.is_constant(source) {
             let matrices = view.initializer(source).is_none_or(|tensor| tensor.dims.len() > 2);

@@ -6,7 +6,7 @@
 
 use super::cut::{Cut, Sight, at_rank, is_float, noise, numbers};
 use crate::{
-    graph::{Constants, NodeId, View},
+    graph::{Constants, NodeId, View, facts::passes},
     proto::{element_count, tensor_proto::DataType},
 };
 
@@ -55,13 +55,8 @@ fn bare<'m>(sight: Sight<'_, 'm>, value: &str) -> Option<(&'m str, NodeId)> {
     loop {
         let node = sight.node(id);
         let perm = node.ints("perm");
-        let passes = match node.standard() {
-            "Identity" | "Cast" | "Dropout" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
-                true
-            }
-            "Transpose" => perm.is_some_and(|p| p.last() == Some(&(p.len() as i64 - 1))),
-            _ => false,
-        };
+        let last_stays = perm.is_some_and(|p| p.last() == Some(&(p.len() as i64 - 1)));
+        let passes = passes(node) || node.is("Transpose") && last_stays;
         let before = node.input(0).filter(|_| passes);
         match before.and_then(|value| Some((value, sight.view.producer(value)?))) {
             Some(before) => (value, id) = before,

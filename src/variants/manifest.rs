@@ -8,7 +8,7 @@ use super::qat;
 use crate::{
     draft::{Names, storage},
     error::{Error, ErrorKind, Result},
-    graph::{Constants, Edit, Graphs, NodeId, View},
+    graph::{Constants, Edit, Graphs, NodeId, View, facts::lookups},
     options::{Options, Trainable},
     proto::{
         ModelProto, NodeProto, TensorProto, element_count, raw_bytes, tensor_proto::DataType,
@@ -116,9 +116,9 @@ fn around_projections<'m>(
     id: NodeId,
 ) -> Vec<(&'m str, &'static str)> {
     let node = view.node(id);
-    let inputs = |role: &'static str| node.input.iter().map(move |i| (i.as_str(), role));
-    if node.is("Gather") {
-        return inputs(EMBEDDING).take(1).collect();
+    let tables: Vec<_> = lookups(node).map(|lookup| (lookup.table, EMBEDDING)).collect();
+    if !tables.is_empty() {
+        return tables;
     }
     let norms = node.output.first().and_then(|output| norm(view, constants, output, None));
     match norms {

@@ -43,8 +43,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "error", "files", "kernels", "npz", "options", "proto", "report", "rewrite", "rules",
-            "runtime", "text", "variants",
+            "error", "files", "graph", "kernels", "npz", "options", "proto", "report", "rewrite",
+            "rules", "runtime", "text", "variants",
         ],
     ),
 ];
