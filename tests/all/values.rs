@@ -143,6 +143,19 @@ fn norms_where_no_shape_is_told() {
     }
 }
 
+#[test]
+fn norms_are_the_same_by_what_they_make_of_rows() {
+    let effect = |nodes: &str| {
+        let model = graph(17, X, "", nodes);
+        let graphs = Graphs::of(&model);
+        norm(graphs.main(), &graphs.constants(GraphId::MAIN), "y", None).unwrap().effect
+    };
+    let plain = "s = Mul (x, x) m = ReduceMean <axes = [-1]> (s) e = Add (m, eps) r = Sqrt (e) u = Div (x, r) y = Mul (u, w)";
+    assert_eq!(effect(plain), effect(&plain.replace("(u, w)", "(w, u)")));
+    assert_ne!(effect(plain), effect(&plain.replace("eps", "small")));
+    assert_ne!(effect(plain), effect(&plain.replace("(u, w)", "(u, v)")));
+}
+
 /// A graph whose last product `proj` reads what the nodes make of `x`.
 fn product(opset: i64, x: &str, nodes: &str) -> ModelProto {
     model(&format!(
