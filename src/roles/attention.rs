@@ -33,7 +33,10 @@ pub(super) fn cores(wires: &Wires) -> Vec<Core> {
     let products: HashSet<Value> = wires.sites.iter().map(|site| site.product).collect();
     let each = wires.nodes.iter();
     each.filter_map(|(id, node)| match node.op {
-        "Softmax" | "BiasSoftmax" => spelled_out(wires, &products, node.input(0)?, node),
+        "Softmax" | "BiasSoftmax" => {
+            let by_columns = node.proto.int("axis") == Some(-2);
+            spelled_out(wires, &products, (node.input(0)?, by_columns), node)
+        }
         _ if node.is_attention() => one_operator(wires, id, node),
         _ => spelled_out(wires, &products, wires.softmax_in_parts(node.output(0)?)?, node),
     })
@@ -59,11 +62,11 @@ fn one_operator(wires: &Wires, id: NodeId, node: &Node) -> Option<Core> {
     Some(Core { queries, keys, values, scores: Vec::new(), context })
 }
 
-/// The attention around a softmax of `logits` that ends with a node.
+/// The attention around a softmax of `logits`, by rows or by columns, that ends with a node.
 fn spelled_out(
     wires: &Wires,
     products: &HashSet<Value>,
-    logits: Value,
+    logits: (Value, bool),
     softmax: &Node,
 ) -> Option<Core> {
     let mut core = Core::default();
@@ -75,11 +78,11 @@ fn spelled_out(
     (!core.context.is_empty()).then_some(core)
 }
 
-/// The products behind a Softmax. Where their rows and columns were swapped on the way, so are
-/// query and key.
-fn find_scores(wires: &Wires, products: &HashSet<Value>, logits: Value, core: &mut Core) {
-    let mut stack = vec![(logits, false)];
-    let mut seen = HashSet::from([logits]);
+/// The products behind a Softmax. Where it works by columns, query and key are swapped, and so they are
+/// where rows and columns were swapped on the way.
+fn find_scores(wires: &Wires, products: &HashSet<Value>, logits: (Value, bool), core: &mut Core) {
+    let mut stack = vec![logits];
+    let mut seen = HashSet::from([logits.0]);
     while let Some((value, swapped)) = stack.pop() {
         let Some(id) = wires.producer[value].filter(|_| !products.contains(&value)) else {
             continue;

@@ -147,11 +147,12 @@ impl<'v, 'm> Wires<'v, 'm> {
         values::is_activated(self.view, self.constants, self.names[value], &aside)
     }
 
-    /// What a value is the softmax of, if that is spelled out.
-    pub fn softmax_in_parts(&self, value: Value) -> Option<Value> {
+    /// What a value is the softmax of, if that is spelled out, and whether by columns.
+    pub fn softmax_in_parts(&self, value: Value) -> Option<(Value, bool)> {
         let aside = |name: &str| self.is_aside(name);
-        let scores = values::softmax(self.view, self.constants, self.names[value], &aside)?;
-        self.numbers.get(scores).copied()
+        let name = self.names[value];
+        let (scores, by_columns) = values::softmax(self.view, self.constants, name, &aside)?;
+        Some((*self.numbers.get(scores)?, by_columns))
     }
 
     pub fn name(&self, value: Value) -> &'m str {

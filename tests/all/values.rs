@@ -439,7 +439,7 @@ fn softmaxes() {
         ("d", format!("p = Mul (a, two) {} s = ReduceSum (e, last) y = Div (e, s)", shifted.replace("(a", "(p").replace("e = Exp (d)", "e = Pow (two, d)"))),
         ("a", "l = LogSoftmax <axis = -1> (a) y = Exp (l)".into()),
         ("a", "l = ReduceLogSumExp <axes = [3]> (a) d = Sub (a, l) y = Exp (d)".into()),
-        ("d", "t = Transpose <perm = [0, 1, 3, 2]> (a) m = ReduceMax <axes = [2]> (t) d = Sub (t, m) e = Exp (d) s = ReduceSum (e, rows) y = Div (e, s)".into()),
+        ("d by columns", "t = Transpose <perm = [0, 1, 3, 2]> (a) m = ReduceMax <axes = [2]> (t) d = Sub (t, m) e = Exp (d) s = ReduceSum (e, rows) y = Div (e, s)".into()),
         // Masked before, and after.
         ("d", format!("p = Add (a, mask) {} s = ReduceSum (e, last) y = Div (e, s)", shifted.replace("(a", "(p"))),
         ("d", format!("{shifted} f = Mul (e, mask) s = ReduceSum (f, last) y = Div (f, s)")),
@@ -461,6 +461,9 @@ fn softmaxes() {
         let graphs = Graphs::of(&model);
         let aside = |name: &str| matches!(name, "mask" | "kept");
         let found = softmax(graphs.main(), &graphs.constants(GraphId::MAIN), "y", &aside);
-        wrong.check(found.unwrap_or("none").into(), want, &nodes);
+        let found = found.map_or("none".into(), |(of, by_columns)| {
+            format!("{of}{}", if by_columns { " by columns" } else { "" })
+        });
+        wrong.check(found, want, &nodes);
     }
 }
