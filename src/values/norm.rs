@@ -48,16 +48,13 @@ pub fn norm<'m>(
 /// How many values are tried as the input of a norm.
 const NEAREST: usize = 8;
 
-/// The value before nodes that leave every row as it is, and the node that makes it.
+/// The value before nodes that leave every row as it is and in its place, and the node that makes it.
 fn bare<'m>(sight: Sight<'_, 'm>, value: &str) -> Option<(&'m str, NodeId)> {
     let mut id = sight.view.producer(value)?;
     let mut value = sight.node(id).outputs().find(|output| *output == value)?;
     loop {
         let node = sight.node(id);
-        let perm = node.ints("perm");
-        let last_stays = perm.is_some_and(|p| p.last() == Some(&(p.len() as i64 - 1)));
-        let passes = passes(node) || node.is("Transpose") && last_stays;
-        let before = node.input(0).filter(|_| passes);
+        let before = node.input(0).filter(|_| passes(node));
         match before.and_then(|value| Some((value, sight.view.producer(value)?))) {
             Some(before) => (value, id) = before,
             None => return Some((value, id)),

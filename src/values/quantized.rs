@@ -51,7 +51,7 @@ pub fn quantized(view: &View, constants: &Constants, root: NodeId) -> Result<Qua
     let sight = Sight { product: Some(product), ..Sight::new(view, constants) };
     let output = view.node(root).output.first().ok_or(Stop::Foreign)?;
     let rounding = |cut: &Cut| cut.nodes().any(|node| rounds(constants, node));
-    let mut cuts = sight.cuts(output).filter(rounding).peekable();
+    let mut cuts = sight.cuts(output).filter(rounding).take(NEAREST).peekable();
     let k = cuts.peek().and_then(|_| in_features(sight, product)).ok_or(Stop::Foreign)?;
     let mut nearest = foreign();
     for cut in cuts {
@@ -91,6 +91,9 @@ fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<Nod
     }
     None
 }
+
+/// How many values are tried as the `x` of one product.
+const NEAREST: usize = 16;
 
 /// The longest way from the scaling of a product to the product.
 const CHAIN: usize = 12;

@@ -840,7 +840,7 @@ fn any_graph() -> impl Strategy<Value = GraphProto> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn any_graph_gives_values_or_reasons(graph in any_graph()) {

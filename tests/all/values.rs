@@ -110,6 +110,8 @@ fn norms() {
         ("none", "s = Pow (x, two) m = ReduceMean (s) r = Sqrt (m) y = Div (x, r)".into()),
         ("none", format!("{square} e = Add (m, one) u = Div (x, e) y = Mul (u, w)")),
         ("none", format!("{square} y = Mul (x, m)")),
+        // Its rows are at other places: what reads them there may have a norm of its own.
+        ("none", "n = SimplifiedLayerNormalization (x, w) y = Transpose <perm = [1, 0, 2]> (n)".into()),
         ("none", "f = Reshape (x, heads) s = Mul (f, f) m = ReduceMean <axes = [-1]> (s) r = Sqrt (m) u = Div (f, r) h = Shape (x) y = Reshape (u, h)".into()),
     ] {
         let stored = ", int64[2] flat = {-1, 8}, int64[3] rows = {-1, 1, 8}, int64[4] heads = {0, 0, 2, 4}, float[1] unit = {1.0}, float[1] none = {0.0}, int64[1] first = {0}";
