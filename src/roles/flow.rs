@@ -6,7 +6,7 @@
 //! residual stream.
 
 use super::{
-    attention::Core,
+    cores::Core,
     wires::{Node, Value, Wires},
 };
 use crate::graph::{ByNode, NodeId, facts};

@@ -5,6 +5,7 @@
 //! where the structure speaks.
 
 mod attention;
+mod cores;
 mod flow;
 mod head;
 mod mlp;
@@ -175,10 +176,10 @@ impl fmt::Display for Role {
 /// A nested graph is one of its own, with the sites that are nodes of it.
 pub fn find<'m>(view: &View<'m>, constants: &Constants<'_, 'm>, sites: &[Site<'m>]) -> Vec<Role> {
     let wires = Wires::new(view, constants, sites);
-    let packed = |site| attention::is_attention(&wires, site);
+    let packed = |site| cores::is_attention(&wires, site);
     let mut roles: Vec<Role> =
         wires.sites.iter().map(|s| if packed(s) { Role::Qkv } else { Role::Other }).collect();
-    let cores = attention::cores(&wires);
+    let cores = cores::cores(&wires);
     let flow = Flow::new(wires, &cores);
     mlp::assign_low_rank(&flow, &mut roles);
     attention::assign(&flow, &cores, &mut roles);
