@@ -23,7 +23,9 @@ pub use onnx::*;
 pub(crate) use stand_in::stand_in;
 
 pub use save::{ExternalData, Saved, digest, is_data_of, save, save_sealed};
-pub use tensor::{element_count, element_size, raw_bytes, tensor_bytes, type_name, type_named};
+pub use tensor::{
+    element_count, element_size, is_float, raw_bytes, tensor_bytes, type_name, type_named,
+};
 pub use tensors::tensors_mut;
 pub use walk::{graphs, graphs_within};
 

@@ -21,6 +21,12 @@ pub fn type_name(data_type: i32) -> String {
     DataType::try_from(data_type).unwrap_or_default().as_str_name().to_lowercase()
 }
 
+/// Whether an element type is a float of 16, 32 or 64 bits.
+pub fn is_float(data_type: i32) -> bool {
+    use DataType::*;
+    [Float, Double, Float16, Bfloat16].iter().any(|float| *float as i32 == data_type)
+}
+
 /// Bits of one element as raw data stores it; `None` for strings and unknown types.
 pub fn element_bits(data_type: i32) -> Option<usize> {
     use DataType::*;

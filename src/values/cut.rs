@@ -3,7 +3,9 @@
 use crate::{
     array::{Array, Elements},
     graph::{Constants, NodeId, View, compute, is_computed, is_elementwise},
-    proto::{NodeProto, TensorProto, element_count, tensor_proto::DataType, tensor_shape_proto},
+    proto::{
+        NodeProto, TensorProto, element_count, is_float, tensor_proto::DataType, tensor_shape_proto,
+    },
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -307,23 +309,18 @@ impl<'m> Cut<'_, 'm> {
 }
 
 fn in_float(array: Array, float: DataType) -> Array {
-    if is_float(array.dtype()) { array.clone().cast(float).unwrap_or(array) } else { array }
-}
-
-pub(super) fn is_float(dtype: DataType) -> bool {
-    use DataType::*;
-    matches!(dtype, Float | Double | Float16 | Bfloat16)
+    if is_float(array.dtype() as i32) { array.clone().cast(float).unwrap_or(array) } else { array }
 }
 
 /// Whether a node only changes the width of floats.
 fn is_float_cast(node: &NodeProto, inputs: &[Option<Array>]) -> bool {
     let to = node.int("to").map(|to| to as i32);
     let target = match (node.standard(), inputs) {
-        ("Cast", _) => to.and_then(|to| DataType::try_from(to).ok()),
-        ("CastLike", [_, Some(like)]) => Some(like.dtype()),
+        ("Cast", _) => to,
+        ("CastLike", [_, Some(like)]) => Some(like.dtype() as i32),
         _ => None,
     };
-    let float = inputs.first().and_then(Option::as_ref).is_some_and(|x| is_float(x.dtype()));
+    let float = inputs.first().and_then(Option::as_ref).is_some_and(|x| is_float(x.dtype() as i32));
     float && target.is_some_and(is_float)
 }
 

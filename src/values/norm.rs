@@ -4,10 +4,10 @@
 //! x ─ … ─ value       value = gain · u/size(u) + shift, where u is x, perhaps without its mean
 //! ```
 
-use super::cut::{Cut, Sight, at_rank, is_float, noise, numbers};
+use super::cut::{Cut, Sight, at_rank, noise, numbers};
 use crate::{
     graph::{Constants, NodeId, View, facts::passes},
-    proto::{element_count, tensor_proto::DataType},
+    proto::{element_count, is_float, tensor_proto::DataType},
 };
 
 /// A normalisation along the last axis.
@@ -84,10 +84,7 @@ fn of_cut<'m>(cut: &Cut<'_, 'm>, node: NodeId, k: Option<usize>) -> Option<Norm<
 fn parameters<'m>(cut: &Cut<'_, 'm>) -> Vec<(&'m str, usize)> {
     let mut found = Vec::new();
     for tensor in cut.constants().filter_map(|v| cut.sight.constants.expression(v).ok()) {
-        let vectors = tensor
-            .initializers
-            .into_iter()
-            .filter(|t| DataType::try_from(t.data_type()).is_ok_and(is_float));
+        let vectors = tensor.initializers.into_iter().filter(|t| is_float(t.data_type()));
         let along = vectors.filter_map(|t| Some((t, usize::try_from(*t.dims.last()?).ok()?)));
         let rows = along.filter(|(t, k)| *k > 1 && element_count(t) == Some(*k));
         found.extend(rows.map(|(t, k)| (t.name(), k)));

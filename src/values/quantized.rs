@@ -13,7 +13,7 @@ use super::cut::{Cut, Shape, Sight, Values, at_rank, noise, numbers};
 use crate::{
     array::Array,
     graph::{Constants, NodeId, View},
-    proto::{NodeProto, tensor_proto::DataType},
+    proto::{NodeProto, is_float, tensor_proto::DataType},
 };
 use std::collections::HashSet;
 
@@ -100,11 +100,10 @@ const CHAIN: usize = 12;
 
 /// Whether a node may round: only to save the trouble of trying what does not.
 fn rounds(constants: &Constants, node: &NodeProto) -> bool {
-    use DataType::*;
     let to = || node.int("to").unwrap_or(0) as i32;
     match node.standard() {
         "Round" | "Floor" | "Ceil" | "Mod" => true,
-        "Cast" => ![Float, Float16, Bfloat16, Double, Bool].iter().any(|t| *t as i32 == to()),
+        "Cast" => !is_float(to()) && to() != DataType::Bool as i32,
         // Adding rounds where floats are one apart.
         "Add" => node.input.iter().any(|v| constants.scalar(v).is_some_and(|c| c.abs() > 1e6)),
         _ => node.op_type().ends_with("QuantizeLinear"),

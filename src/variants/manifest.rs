@@ -11,8 +11,8 @@ use crate::{
     graph::{Constants, Edit, Graphs, NodeId, View, facts::lookups},
     options::{Options, Trainable},
     proto::{
-        ModelProto, NodeProto, TensorProto, element_count, raw_bytes, tensor_proto::DataType,
-        type_name,
+        ModelProto, NodeProto, TensorProto, element_count, is_float, raw_bytes,
+        tensor_proto::DataType, type_name,
     },
     quant::{Layout, Matrix},
     values::norm,
@@ -268,8 +268,5 @@ fn is_rotation(table: &TensorProto) -> bool {
 
 /// Whether a tensor can be trained: a scalar is a constant of the arithmetic.
 pub(super) fn can_train(tensor: &TensorProto) -> bool {
-    let float = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double]
-        .map(|t| t as i32)
-        .contains(&tensor.data_type());
-    float && element_count(tensor).is_some_and(|count| count > 1)
+    is_float(tensor.data_type()) && element_count(tensor).is_some_and(|count| count > 1)
 }

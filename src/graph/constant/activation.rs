@@ -9,7 +9,7 @@ type Outcome = Result<Array, Reason>;
 
 /// The function that the node's operator is, of its first input; a second one is a bias.
 pub fn activation(call: &mut Call) -> Outcome {
-    let function = function(call);
+    let function = function(call).ok_or("it is no activation that the evaluator knows")?;
     let x = if call.inputs.len() > 1 { add(call)? } else { call.take(0)? };
     match x {
         Array::F32(x) => Ok(Array::F32(x.mapv_into(|x| function(f64::from(x)) as f32))),
@@ -18,10 +18,11 @@ pub fn activation(call: &mut Call) -> Outcome {
     }
 }
 
-fn function(call: &Call) -> Box<dyn Fn(f64) -> f64> {
+fn function(call: &Call) -> Option<Box<dyn Fn(f64) -> f64>> {
     let attribute = |name, default| call.node.float(name).map_or(default, f64::from);
     let alpha = |default| attribute("alpha", default);
-    match call.node.op_type() {
+    Some(match call.node.op_type() {
+        "Relu" => below_zero(0.0, |_, _| 0.0),
         "Erf" => Box::new(erf),
         "Sigmoid" => Box::new(sigmoid),
         "Softsign" => Box::new(|x| x / (1.0 + x.abs())),
@@ -55,8 +56,8 @@ fn function(call: &Call) -> Box<dyn Fn(f64) -> f64> {
             let inner = SQRT_2 * FRAC_2_SQRT_PI / 2.0 * (x + 0.044715 * x * x * x);
             x * 0.5 * (1.0 + inner.tanh())
         }),
-        _ => below_zero(0.0, |_, _| 0.0),
-    }
+        _ => return None,
+    })
 }
 
 /// `x` itself above zero, a function of `alpha` and `x` below.
