@@ -4,9 +4,8 @@ use super::{
     Exit, Failure,
     args::ImportWeights,
     console::Console,
-    files::{check_target, check_unread, same_file, without, write_text},
+    files::{check_target, check_unread, manifest_path, same_file, trained_path, write_text},
     progress::Progress,
-    rewrite::manifest_path,
     table::size,
 };
 use bitonnx::{
@@ -24,7 +23,7 @@ use std::{
 
 /// Writes the model with the tensors in it.
 pub fn run(args: &ImportWeights, console: &mut Console) -> Result<Exit, Failure> {
-    let out = args.output.clone().unwrap_or_else(|| default_output(&args.model));
+    let out = args.output.clone().unwrap_or_else(|| trained_path(&args.model));
     console.make_way_for([out.as_path()]);
     let proto::Source { model, files: sources, .. } = proto::open(&args.model)?;
     let manifest = Beside::find(&args.model, &model, &out)?;
@@ -75,20 +74,6 @@ pub fn run(args: &ImportWeights, console: &mut Console) -> Result<Exit, Failure>
         )?;
     }
     Ok(Exit::Done)
-}
-
-/// `model.trained.onnx` for `model.onnx`, `model.trained.qat.onnx` for `model.qat.onnx`; any other name
-/// becomes `name.trained.onnx`.
-fn default_output(model: &Path) -> PathBuf {
-    let name = model.file_name().unwrap_or_default();
-    let stem = without(name, "onnx").unwrap_or(name);
-    let (stem, ending) = match without(stem, "qat").filter(|_| stem != name) {
-        Some(stem) => (stem, ".trained.qat.onnx"),
-        None => (stem, ".trained.onnx"),
-    };
-    let mut name = stem.to_owned();
-    name.push(ending);
-    model.with_file_name(name)
 }
 
 /// The manifest beside a QAT file, and where its copy goes.
@@ -159,32 +144,4 @@ fn check_targets(
         check_target(target, args.overwrite)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_output_lies_beside_the_model_and_keeps_its_ending() {
-        let cases = [
-            ("a/model.qat.onnx", "a/model.trained.qat.onnx"),
-            ("model.QAT.ONNX", "model.trained.qat.onnx"),
-            ("a/model.onnx", "a/model.trained.onnx"),
-            ("model.v2.onnx", "model.v2.trained.onnx"),
-            ("model.pb", "model.pb.trained.onnx"),
-            ("é.onnx", "é.trained.onnx"),
-            (".onnx", ".onnx.trained.onnx"),
-            (".qat.onnx", ".qat.trained.onnx"),
-        ];
-        for (model, output) in cases {
-            assert_eq!(default_output(Path::new(model)), Path::new(output));
-        }
-    }
-
-    #[test]
-    fn the_manifest_goes_along() {
-        let out = default_output(Path::new("a/model.qat.onnx"));
-        assert_eq!(manifest_path(&out), Path::new("a/model.trained.qat.json"));
-    }
 }

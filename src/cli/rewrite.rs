@@ -5,7 +5,7 @@ use super::{
     args::Rewrite,
     config,
     console::Console,
-    files::{check_target, check_unread, same_target, without, write_text},
+    files::{check_target, check_unread, manifest_path, rewritten_path, same_target, write_text},
     progress::Progress,
     report,
     table::size,
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 /// Rewrites the model, unless nothing in it can be.
 pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
     let (options, external) = config::options(args)?;
-    let out = args.output.clone().unwrap_or_else(|| default_output(&args.model, options.qat));
+    let out = args.output.clone().unwrap_or_else(|| rewritten_path(&args.model, options.qat));
     let manifest = options.qat.then(|| manifest_path(&out));
     if !args.dry_run {
         console.make_way_for([&out].into_iter().chain(&args.report).map(PathBuf::as_path));
@@ -110,22 +110,6 @@ fn nothing(report: &Report, console: &mut Console) -> Result<Exit, Failure> {
     Ok(Exit::NothingToRewrite)
 }
 
-/// `model.onnx` and `model.qat.onnx` become `model.bit.onnx`, any other name `name.bit.onnx`; with `qat`
-/// the ending is `.qat.onnx`.
-fn default_output(model: &Path, qat: bool) -> PathBuf {
-    let name = model.file_name().unwrap_or_default();
-    let stem =
-        without(name, "onnx").map(|stem| without(stem, "qat").filter(|_| !qat).unwrap_or(stem));
-    let mut name = stem.unwrap_or(name).to_owned();
-    name.push(if qat { ".qat.onnx" } else { ".bit.onnx" });
-    model.with_file_name(name)
-}
-
-/// `model.qat.json` for `model.qat.onnx` and for `model.onnx`.
-pub fn manifest_path(out: &Path) -> PathBuf {
-    default_output(out, false).with_extension("").with_extension("qat.json")
-}
-
 /// Refuses what would be lost by writing, and what can't be written, before any work is done.
 fn check_targets(
     args: &Rewrite,
@@ -177,33 +161,4 @@ fn write_json(what: &str, value: &impl Serialize, path: &Path) -> Result<()> {
         Error::new(ErrorKind::Bug, what, e.to_string(), "report this as a bug")
     })?;
     write_text(what, &(text + "\n"), path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_output_lies_beside_the_model() {
-        let cases = [
-            ("a/model.onnx", "a/model.bit.onnx"),
-            ("model.ONNX", "model.bit.onnx"),
-            ("a/model.v2.onnx", "a/model.v2.bit.onnx"),
-            ("model.pb", "model.pb.bit.onnx"),
-            ("model", "model.bit.onnx"),
-            (".onnx", ".onnx.bit.onnx"),
-            ("a/model.qat.onnx", "a/model.bit.onnx"),
-        ];
-        for (model, output) in cases {
-            assert_eq!(default_output(Path::new(model), false), Path::new(output));
-        }
-        assert_eq!(default_output(Path::new("a/model.onnx"), true), Path::new("a/model.qat.onnx"));
-    }
-
-    #[test]
-    fn the_manifest_lies_beside_the_qat_file() {
-        for model in ["a/model.qat.onnx", "a/model.onnx"] {
-            assert_eq!(manifest_path(Path::new(model)), Path::new("a/model.qat.json"));
-        }
-    }
 }
