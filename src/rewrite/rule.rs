@@ -120,14 +120,21 @@ impl Rule {
     /// quantised already". Where other rules replace nodes of this operator, the report adds what
     /// stopped the nearest of them.
     pub fn keep(name: &'static str, find: &str, why: &'static str) -> Rule {
-        Rule {
-            name,
-            effect: Effect::Keep,
-            since: 0,
-            pattern: Pattern::new(find),
-            template: Template::default(),
-            action: Action::Keep(why),
-        }
+        Rule::keeping(name, find, Action::Keep(why))
+    }
+
+    /// The same where it depends on the match: why it stays as it is, or why the rule is not about it.
+    pub fn refuse(
+        name: &'static str,
+        find: &str,
+        why: impl Fn(&Match) -> Reject + Send + Sync + 'static,
+    ) -> Rule {
+        Rule::keeping(name, find, Action::Refuse(Box::new(why)))
+    }
+
+    fn keeping(name: &'static str, find: &str, action: Action) -> Rule {
+        let (pattern, template) = (Pattern::new(find), Template::default());
+        Rule { name, effect: Effect::Keep, since: 0, pattern, template, action }
     }
 
     /// Its name, as reports and files have it.
@@ -252,29 +259,6 @@ impl RuleBuilder {
     pub fn gives(mut self, lists: &[&'static str]) -> Self {
         self.template.lists = lists.to_vec();
         self
-    }
-
-    /// Completes a rule of [`Effect::Keep`]: why a match stays as it is, or why the rule is not about it.
-    ///
-    /// # Panics
-    /// When the rule has another effect, an opset, or a template.
-    pub fn refuse(self, why: impl Fn(&Match) -> Reject + Send + Sync + 'static) -> Rule {
-        let name = self.name;
-        let pattern = self.pattern.unwrap_or_else(|| panic!("rule {name} finds nothing"));
-        let replaces =
-            self.effect != Effect::Keep || self.since != 0 || !self.template.nodes.is_empty();
-        assert!(
-            !replaces,
-            "rule {name} refuses what it finds: it keeps, since any opset, and emits nothing"
-        );
-        Rule {
-            name,
-            effect: Effect::Keep,
-            since: 0,
-            pattern,
-            template: Template::default(),
-            action: Action::Refuse(Box::new(why)),
-        }
     }
 
     /// The projection that a match is, which completes the rule.

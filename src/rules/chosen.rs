@@ -7,7 +7,7 @@
 
 use crate::{
     graph::{captured, facts},
-    rewrite::{Effect, Match, Reject, Rule},
+    rewrite::{Match, Reject, Rule},
 };
 
 pub(super) fn rules() -> [Rule; 2] {
@@ -15,7 +15,7 @@ pub(super) fn rules() -> [Rule; 2] {
 }
 
 fn kept(name: &'static str, pattern: &str) -> Rule {
-    Rule::named(name, Effect::Keep).find(pattern).refuse(why)
+    Rule::refuse(name, pattern, why)
 }
 
 fn why(m: &Match) -> Reject {

@@ -8,7 +8,7 @@
 use crate::{
     operator,
     proto::NodeProto,
-    rewrite::{Effect, Match, Reject, Rule},
+    rewrite::{Match, Reject, Rule},
 };
 
 pub(super) fn rules() -> [Rule; 12] {
@@ -34,14 +34,14 @@ pub(super) fn rules() -> [Rule; 12] {
         left("left-matmul", "y = MatMul(W, x)"),
         left("left-gemm", "y = Gemm(W, x, rest)"),
         left("left-fused-matmul", "y = com.microsoft.FusedMatMul(W, x)"),
-        Rule::named("pointwise", Effect::Keep).find("y = Conv(x, W, rest)").refuse(pointwise),
-        Rule::named("unknown", Effect::Keep).find("y = _(rest)").refuse(unknown),
+        Rule::refuse("pointwise", "y = Conv(x, W, rest)", pointwise),
+        Rule::refuse("unknown", "y = _(rest)", unknown),
     ]
 }
 
 /// The weight is the left operand, where the other one holds a token in each column.
 fn left(name: &'static str, pattern: &str) -> Rule {
-    Rule::named(name, Effect::Keep).find(pattern).refuse(|m| {
+    Rule::refuse(name, pattern, |m| {
         let (weight, x) = (m.value("W"), m.value("x"));
         match m.is_matrix(weight) {
             true => Reject::Refuse(format!(

@@ -6,7 +6,7 @@
 //! input a value, but a caller may give another, which ternary codes could not follow. So it is not constant,
 //! and in lower case here.
 
-use crate::rewrite::{Effect, Match, Reject, Rule};
+use crate::rewrite::{Match, Reject, Rule};
 
 pub(super) fn rules() -> [Rule; 4] {
     [
@@ -18,7 +18,7 @@ pub(super) fn rules() -> [Rule; 4] {
 }
 
 fn kept(name: &'static str, pattern: &str) -> Rule {
-    Rule::named(name, Effect::Keep).find(pattern).refuse(why)
+    Rule::refuse(name, pattern, why)
 }
 
 fn why(m: &Match) -> Reject {
