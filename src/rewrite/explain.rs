@@ -3,19 +3,18 @@
 use super::{
     carry_out,
     convert::Converter,
-    functions::with_projections_in_place,
-    policy::{Decision, decide},
+    policy::decide,
+    prepare,
     rule::Rule,
-    survey::{Nearest, Recipe, Site, nearest, survey},
+    survey::{Recipe, nearest, survey},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::{self, Graphs, NodeId, View},
+    graph::{Graphs, NodeId, View},
     options::Options,
     proto::{ModelProto, NodeProto, opset},
     report::{Action, Entry},
     text,
-    variants::settle,
 };
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};
@@ -77,16 +76,9 @@ pub fn explain(
     name: &str,
     options: &Options,
 ) -> Result<Vec<Explanation>> {
-    let broken = |why: String| {
-        let hint = "check it with onnx.checker and export it again";
-        Error::new(ErrorKind::InvalidModel, "the model can't be explained", why, hint)
-    };
-    graph::check(model).map_err(broken)?;
-    let is_qat = settle::is_qat(model);
-    let model = if is_qat { settle::settle(model.clone())? } else { model.clone() };
+    let (model, is_qat) = prepare(model, recipe, options, "the model can't be explained")?;
     let recipe = Recipe { rules: recipe, opset: opset(&model) };
-    let model = &with_projections_in_place(model, recipe).map_err(broken)?;
-    let graphs = Graphs::of(model);
+    let graphs = Graphs::of(&model);
     let sites = survey(&graphs, recipe);
     let (decisions, _) = decide(recipe.opset, &sites, options, is_qat)?;
     let means = |node: &NodeProto| {
@@ -97,29 +89,17 @@ pub fn explain(
     if found.is_empty() {
         return Err(unknown(&graphs, name));
     }
-    let search = Search { model, graphs: &graphs, options, recipe };
+    let decided = || sites.iter().zip(&decisions);
     let explain = |id: NodeId| {
-        let own = sites.iter().position(|site| site.node == id);
-        match own.or_else(|| sites.iter().position(|site| site.covers(id))) {
-            Some(index) => search.matched(id, &sites[index], &decisions[index]),
-            None => search.missed(id),
-        }
-    };
-    Ok(found.into_iter().map(explain).collect())
-}
-
-/// What says why.
-struct Search<'a> {
-    model: &'a ModelProto,
-    graphs: &'a Graphs<'a>,
-    options: &'a Options,
-    recipe: Recipe<'a>,
-}
-
-impl Search<'_> {
-    fn matched(&self, id: NodeId, site: &Site, decision: &Decision) -> Explanation {
-        let mut converter = Converter::new(self.model, self.options);
-        let (_, entry) = carry_out(&mut converter, self.graphs, site, decision.clone());
+        let own = decided().find(|(site, _)| site.node == id);
+        let Some((site, decision)) = own.or_else(|| decided().find(|(site, _)| site.covers(id)))
+        else {
+            let graph = id.graph();
+            let (rule, why) = nearest(graphs.view(graph), &graphs.constants(graph), recipe, id);
+            return Explanation { why, rule: rule.map(RuleText::of), ..missed(&graphs, id) };
+        };
+        let mut converter = Converter::new(&model, options);
+        let (_, entry) = carry_out(&mut converter, &graphs, site, decision.clone());
         let outcome = match entry.action {
             _ if id != site.node => Outcome::Part,
             Action::BitLinear => Outcome::Converted,
@@ -130,27 +110,23 @@ impl Search<'_> {
             why: entry.reason.clone(),
             rule: Some(RuleText::of(site.rule)),
             projection: Some(entry),
-            ..self.missed_by_all(id)
+            ..missed(&graphs, id)
         }
-    }
+    };
+    Ok(found.into_iter().map(explain).collect())
+}
 
-    fn missed(&self, id: NodeId) -> Explanation {
-        let (view, constants) = (self.graphs.view(id.graph()), self.graphs.constants(id.graph()));
-        let Nearest { rule, why } = nearest(view, &constants, self.recipe, id);
-        Explanation { why, rule: rule.map(RuleText::of), ..self.missed_by_all(id) }
-    }
-
-    fn missed_by_all(&self, id: NodeId) -> Explanation {
-        let node = self.graphs.node(id);
-        Explanation {
-            graph: self.graphs.view(id.graph()).name().to_owned(),
-            node: node.label().to_owned(),
-            op: node.operator().to_string(),
-            outcome: Outcome::Missed,
-            why: String::new(),
-            rule: None,
-            projection: None,
-        }
+/// What is to be said of a node before it is known what a rule makes of it.
+fn missed(graphs: &Graphs, id: NodeId) -> Explanation {
+    let node = graphs.node(id);
+    Explanation {
+        graph: graphs.view(id.graph()).name().to_owned(),
+        node: node.label().to_owned(),
+        op: node.operator().to_string(),
+        outcome: Outcome::Missed,
+        why: String::new(),
+        rule: None,
+        projection: None,
     }
 }
 

@@ -85,23 +85,11 @@ pub fn rewrite_unsealed(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Rewritten> {
     options.check()?;
-    let broken = |why: String| {
-        let hint = "check it with onnx.checker and export it again";
-        Error::new(ErrorKind::InvalidModel, "the model can't be rewritten", why, hint)
-    };
-    graph::check(&model).map_err(broken)?;
     let source = model;
-    let is_qat = settle::is_qat(&source);
-    let settles = is_qat && !options.qat;
-    if settles {
-        check_unchanged(options)?;
-    }
+    let (model, is_qat) = prepare(&source, recipe, options, "the model can't be rewritten")?;
     let made_with = is_qat.then(|| settle::made_with(&source, options)).flatten();
     let made_with = made_with.unwrap_or_else(|| options.to_json());
-    let model = source.clone();
-    let model = if settles { settle::settle(model)? } else { model };
     let recipe = Recipe { rules: recipe, opset: opset(&model) };
-    let model = functions::with_projections_in_place(model, recipe).map_err(broken)?;
     let graphs = Graphs::of(&model);
     let sites = survey(&graphs, recipe);
     let (decisions, mut warnings) = decide(recipe.opset, &sites, options, is_qat)?;
@@ -115,11 +103,11 @@ pub fn rewrite_unsealed(
             "rename that value",
         ));
     }
-    let Carried { mut edit, entries, parameters, rounded } =
+    let (mut edit, entries, parameters) =
         carry_out_all(&mut converter, &graphs, &sites, decisions, progress);
     warnings.extend(untrained_norms(&entries, options));
     warnings.extend(uncorrected(&entries, options));
-    warnings.extend(newly_rounded(rounded, entries.len()));
+    warnings.extend(newly_rounded(&sites, &entries));
     let report =
         Report { model: String::new(), options: made_with, projections: entries, warnings };
     if edit.is_empty() {
@@ -131,52 +119,68 @@ pub fn rewrite_unsealed(
     Ok(Rewritten { model, report, manifest })
 }
 
-/// What the decisions about a model's projections come to.
-struct Carried {
-    edit: Edit,
-    entries: Vec<Entry>,
-    parameters: Parameters,
-    /// How many ternary weights had activations that were not rounded before.
-    rounded: usize,
+/// The model as rules see it, and whether the source is a QAT file: that is taken at λ = 1, unless it stays one.
+/// Functions that hold projections are in the place of their calls. `failed` is said of a broken model.
+fn prepare(
+    source: &ModelProto,
+    rules: &[Rule],
+    options: &Options,
+    failed: &str,
+) -> Result<(ModelProto, bool)> {
+    let broken = |why: String| {
+        let hint = "check it with onnx.checker and export it again";
+        Error::new(ErrorKind::InvalidModel, failed, why, hint)
+    };
+    graph::check(source).map_err(broken)?;
+    let is_qat = settle::is_qat(source);
+    let mut model = source.clone();
+    if is_qat && !options.qat {
+        check_unchanged(options)?;
+        model = settle::settle(model)?;
+    }
+    let recipe = Recipe { rules, opset: opset(&model) };
+    let model = functions::with_projections_in_place(model, recipe).map_err(broken)?;
+    Ok((model, is_qat))
 }
 
+/// The edit that carries out the decisions, the report's lines, and what training may change.
 fn carry_out_all(
     converter: &mut Converter,
     graphs: &Graphs,
     sites: &[Site],
     decisions: Vec<Decision>,
     progress: &mut dyn FnMut(u64, u64),
-) -> Carried {
-    let parameters =
+) -> (Edit, Vec<Entry>, Parameters) {
+    let (mut edit, mut entries) = (Edit::default(), Vec::new());
+    let mut parameters =
         if converter.is_qat() { Parameters::of(graphs) } else { Parameters::default() };
-    let mut carried =
-        Carried { edit: Edit::default(), entries: Vec::new(), parameters, rounded: 0 };
     let total = sites.iter().map(Site::stored_bytes).sum();
     let mut done = 0;
     for (site, decision) in sites.iter().zip(decisions) {
         let (converted, entry) = carry_out(converter, graphs, site, decision);
-        carried.entries.push(entry);
+        entries.push(entry);
         match converted {
             Some(converted) => {
-                let is_new = converted.exact && site.rule.effect() == Effect::Approximate;
-                carried.rounded += usize::from(is_new);
-                carried.parameters.extend(&site.name, converted.parameters);
-                carried.edit.replace(site.root, converted.nodes);
+                parameters.extend(&site.name, converted.parameters);
+                edit.replace(site.root, converted.nodes);
             }
-            None => carried.parameters.extend(&site.name, kept_parameters(site)),
+            None => parameters.extend(&site.name, kept_parameters(site)),
         }
         done += site.stored_bytes();
         progress(done, total);
     }
-    carried
+    (edit, entries, parameters)
 }
 
 /// A warning where weights were ternary, but nothing rounded their activations.
-fn newly_rounded(count: usize, of: usize) -> Option<String> {
+fn newly_rounded(sites: &[Site], entries: &[Entry]) -> Option<String> {
+    let floats = sites.iter().map(|site| site.rule.effect() == Effect::Approximate);
+    let count = entries.iter().zip(floats).filter(|(entry, float)| entry.exact && *float).count();
     (count > 0).then(|| {
         format!(
             "activations that were float beside ternary weights are rounded to int8 now, which the model was \
-             not trained for ({count} of {of} projections)"
+             not trained for ({count} of {} projections)",
+            entries.len()
         )
     })
 }

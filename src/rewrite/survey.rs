@@ -257,33 +257,25 @@ fn added_constant(view: &View, constants: &Constants, value: &str) -> Option<Str
     (add.is("Add") && vector(other)).then(|| other.clone())
 }
 
-/// For a node that no rule took: the rule that came nearest, and what stopped it.
-pub(super) struct Nearest<'r> {
-    /// The rule, if any starts at such an operator.
-    pub rule: Option<&'r Rule>,
-    /// What stopped it, as a sentence.
-    pub why: String,
-}
-
-/// Why no rule takes a node.
+/// For a node that no rule took: the rule that came nearest, if any starts at such an operator, and what
+/// stopped it, as a sentence.
 pub(super) fn nearest<'r>(
     view: &View,
     constants: &Constants,
     recipe: Recipe<'r>,
     id: NodeId,
-) -> Nearest<'r> {
+) -> (Option<&'r Rule>, String) {
     let node = view.node(id);
     if node.output.iter().all(|o| constants.is_constant(o)) {
-        let why =
-            format!("node `{}` computes a constant; it may be part of a weight", node.label());
-        return Nearest { rule: None, why };
+        let label = node.label();
+        return (None, format!("node `{label}` computes a constant; it may be part of a weight"));
     }
     let replaces = |rule: &Rule| rule.effect() != Effect::Keep;
     let nearest = furthest(view, constants, recipe, id, replaces)
         .or_else(|| furthest(view, constants, recipe, id, |rule| !replaces(rule)));
     match nearest {
-        Some((rule, Miss { why, .. })) => Nearest { rule: Some(rule), why },
-        None => Nearest { rule: None, why: format!("no rule starts at {}", node.operator()) },
+        Some((rule, Miss { why, .. })) => (Some(rule), why),
+        None => (None, format!("no rule starts at {}", node.operator())),
     }
 }
 
