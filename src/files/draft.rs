@@ -48,6 +48,7 @@ impl Draft {
         File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
     }
 }
+
 /// A file being written, as open to others as any new file.
 #[derive(Debug)]
 enum Temporary {

@@ -54,66 +54,52 @@ fn header(field: u32, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The fields before and after `graph`.
+/// Two messages with the fields of another before and after one of them. All are to be listed: with a field
+/// that the schema gets, this does not compile until it has a place here.
+macro_rules! around {
+    ($whole:expr, $message:ident, [$($before:ident),*], $field:ident, [$($after:ident),*]) => {{
+        let $message { $($before,)* $field: _, $($after),* } = $whole;
+        [
+            $message { $($before: $before.clone(),)* ..Default::default() },
+            $message { $($after: $after.clone(),)* ..Default::default() },
+        ]
+    }};
+}
+
 fn around_graph(model: &ModelProto) -> [ModelProto; 2] {
-    let before = ModelProto {
-        ir_version: model.ir_version,
-        producer_name: model.producer_name.clone(),
-        producer_version: model.producer_version.clone(),
-        domain: model.domain.clone(),
-        model_version: model.model_version,
-        doc_string: model.doc_string.clone(),
-        ..ModelProto::default()
-    };
-    let after = ModelProto {
-        opset_import: model.opset_import.clone(),
-        metadata_props: model.metadata_props.clone(),
-        training_info: model.training_info.clone(),
-        functions: model.functions.clone(),
-        configuration: model.configuration.clone(),
-        ..ModelProto::default()
-    };
-    [before, after]
+    around!(
+        model,
+        ModelProto,
+        [ir_version, producer_name, producer_version, domain, model_version, doc_string],
+        graph,
+        [opset_import, metadata_props, training_info, functions, configuration]
+    )
 }
 
-/// The fields before and after `initializer`.
 fn around_initializers(graph: &GraphProto) -> [GraphProto; 2] {
-    let before =
-        GraphProto { node: graph.node.clone(), name: graph.name.clone(), ..GraphProto::default() };
-    let after = GraphProto {
-        sparse_initializer: graph.sparse_initializer.clone(),
-        doc_string: graph.doc_string.clone(),
-        input: graph.input.clone(),
-        output: graph.output.clone(),
-        value_info: graph.value_info.clone(),
-        quantization_annotation: graph.quantization_annotation.clone(),
-        metadata_props: graph.metadata_props.clone(),
-        ..GraphProto::default()
-    };
-    [before, after]
+    around!(
+        graph,
+        GraphProto,
+        [node, name],
+        initializer,
+        [
+            sparse_initializer,
+            doc_string,
+            input,
+            output,
+            value_info,
+            quantization_annotation,
+            metadata_props
+        ]
+    )
 }
 
-/// The fields before and after `raw_data`.
 fn around_data(tensor: &TensorProto) -> [TensorProto; 2] {
-    let before = TensorProto {
-        dims: tensor.dims.clone(),
-        data_type: tensor.data_type,
-        segment: tensor.segment,
-        float_data: tensor.float_data.clone(),
-        int32_data: tensor.int32_data.clone(),
-        string_data: tensor.string_data.clone(),
-        int64_data: tensor.int64_data.clone(),
-        name: tensor.name.clone(),
-        ..TensorProto::default()
-    };
-    let after = TensorProto {
-        double_data: tensor.double_data.clone(),
-        uint64_data: tensor.uint64_data.clone(),
-        doc_string: tensor.doc_string.clone(),
-        external_data: tensor.external_data.clone(),
-        data_location: tensor.data_location,
-        metadata_props: tensor.metadata_props.clone(),
-        ..TensorProto::default()
-    };
-    [before, after]
+    around!(
+        tensor,
+        TensorProto,
+        [dims, data_type, segment, float_data, int32_data, string_data, int64_data, name],
+        raw_data,
+        [double_data, uint64_data, doc_string, external_data, data_location, metadata_props]
+    )
 }

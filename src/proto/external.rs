@@ -1,8 +1,8 @@
 //! Tensor data kept in files beside the model.
 
 use super::{
-    ModelProto, TensorProto, element_count, stand_in::stand_in, tensor::element_bits,
-    tensor_proto::DataLocation, tensors_mut,
+    ModelProto, TensorProto, stand_in::stand_in, tensor::raw_len, tensor_proto::DataLocation,
+    tensors_mut,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -48,52 +48,65 @@ impl Files<'_> {
 
     fn slice(&mut self, name: &str, tensor: &TensorProto) -> Result<Bytes> {
         let what = format!("tensor `{name}` of {} can't be read", self.model.display());
-        let broken = |why: String| {
-            let hint = "keep the model's data files beside it, as its exporter wrote them";
-            Error::new(ErrorKind::InvalidFile, &what, why, hint)
-        };
-        // Of two of one key the last counts, as in ONNX's own library.
-        let entries = || tensor.external_data.iter().rev();
-        let entry = |key: &str| entries().find(|e| e.key() == key).map(|e| e.value());
-        let number = |key: &str| -> Result<Option<usize>> {
-            let parsed = |value: &str| {
-                value
-                    .parse()
-                    .map_err(|_| format!("its external {key} is {value:?}, not a number of bytes"))
-            };
-            entry(key).map(parsed).transpose().map_err(broken)
-        };
-        let location =
-            entry("location").ok_or_else(|| broken("it is external but names no file".into()))?;
-        let offset = number("offset")?.unwrap_or(0);
-        let needed = element_count(tensor)
-            .zip(element_bits(tensor.data_type()))
-            .and_then(|(n, bits)| Some(n.checked_mul(bits)?.div_ceil(8)))
-            .ok_or_else(|| broken("its shape or element type is not one of ONNX's".into()))?;
-        let length = number("length")?.unwrap_or(needed);
-        if length != needed {
-            return Err(broken(format!(
-                "its shape needs {needed} bytes, its external length is {length}"
-            )));
-        }
+        let failed = |why, hint| Error::new(ErrorKind::InvalidFile, &what, why, hint);
+        let broken =
+            |why| failed(why, "keep the model's data files beside it, as its exporter wrote them");
+        let place = Place::of(tensor).map_err(broken)?;
+        let location = place.location;
         if !self.open.contains_key(location) {
             let path = find(self.model, location).map_err(broken)?;
             let content = files::read(&path)?;
             if let Some(found) = stand_in(&content) {
-                let why = format!("its data file `{location}` is {}", found.is);
-                return Err(Error::new(ErrorKind::InvalidFile, &what, why, found.hint));
+                return Err(failed(
+                    format!("its data file `{location}` is {}", found.is),
+                    found.hint,
+                ));
             }
             self.open.insert(location.to_owned(), File { path, content });
         }
-        let file = &self.open[location].content;
-        match offset.checked_add(length).filter(|end| *end <= file.len()) {
-            Some(end) => Ok(file.slice(offset..end)),
-            None => Err(broken(format!(
-                "it is at bytes {offset} to {} of `{location}`, which has {}",
-                offset.saturating_add(length),
-                file.len()
-            ))),
+        place.cut(&self.open[location].content).map_err(broken)
+    }
+}
+
+/// Where a tensor's data are.
+struct Place<'t> {
+    location: &'t str,
+    offset: usize,
+    length: usize,
+}
+
+impl<'t> Place<'t> {
+    fn of(tensor: &'t TensorProto) -> Result<Self, String> {
+        // Of two of one key the last counts, as in ONNX's own library.
+        let entries = || tensor.external_data.iter().rev();
+        let entry = |key: &str| entries().find(|e| e.key() == key).map(|e| e.value());
+        let number = |key: &str| match entry(key).map(|value| (value, value.parse())) {
+            None => Ok(None),
+            Some((_, Ok(number))) => Ok(Some(number)),
+            Some((value, Err(_))) => {
+                Err(format!("its external {key} is {value:?}, not a number of bytes"))
+            }
+        };
+        let location = entry("location").ok_or("it is external but names no file")?;
+        let offset = number("offset")?.unwrap_or(0);
+        let needed = raw_len(tensor).ok_or("its shape or element type is not one of ONNX's")?;
+        let length = number("length")?.unwrap_or(needed);
+        if length != needed {
+            return Err(format!("its shape needs {needed} bytes, its external length is {length}"));
         }
+        Ok(Place { location, offset, length })
+    }
+
+    fn cut(&self, file: &Bytes) -> Result<Bytes, String> {
+        let Place { location, offset, length } = *self;
+        let end = offset.saturating_add(length);
+        if end > file.len() {
+            let size = file.len();
+            return Err(format!(
+                "it is at bytes {offset} to {end} of `{location}`, which has {size}"
+            ));
+        }
+        Ok(file.slice(offset..end))
     }
 }
 

@@ -75,15 +75,15 @@ pub fn save_sealed(
     seal: impl FnOnce() -> Vec<StringStringEntryProto>,
 ) -> Result<Saved> {
     let length = model.encoded_len();
+    let fits = length <= MAX_MESSAGE;
     match external {
-        ExternalData::Never if length > MAX_MESSAGE => Err(Error::new(
+        ExternalData::Never if !fits => Err(Error::new(
             ErrorKind::TooLarge,
             format!("{} can't be written", path.display()),
             format!("it would have {length} bytes, and protobuf's limit is {MAX_MESSAGE}"),
             "let its weights go into a file beside it",
         )),
-        ExternalData::Never => save_whole(model.clone(), path, progress, seal),
-        ExternalData::Auto if length <= MAX_MESSAGE => {
+        ExternalData::Auto | ExternalData::Never if fits => {
             save_whole(model.clone(), path, progress, seal)
         }
         _ => save_external(model.clone(), path, progress, seal),

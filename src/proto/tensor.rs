@@ -49,21 +49,28 @@ pub fn element_size(data_type: i32) -> Option<usize> {
     element_bits(data_type).filter(|b| b % 8 == 0).map(|b| b / 8)
 }
 
+/// Bytes of the tensor's elements as raw data; `None` for strings and types of unknown width, and where no
+/// tensor has the shape.
+pub(super) fn raw_len(tensor: &TensorProto) -> Option<usize> {
+    let bits = element_bits(tensor.data_type())?.checked_mul(element_count(tensor)?)?;
+    Some(bits.div_ceil(8))
+}
+
 /// Bytes of the tensor's elements; 0 for strings and unknown types.
 pub fn tensor_bytes(tensor: &TensorProto) -> usize {
-    element_bits(tensor.data_type()).and_then(|bits| raw_len(tensor, bits)).unwrap_or(0)
+    raw_len(tensor).unwrap_or(0)
 }
 
 /// The tensor's elements as little-endian bytes, row-major, wherever the message keeps them.
 ///
 /// `None` for strings and six-bit floats, and where their number does not fit the dimensions.
 pub fn raw_bytes(tensor: &TensorProto) -> Option<Cow<'_, [u8]>> {
-    let bits = element_bits(tensor.data_type())?.checked_mul(element_count(tensor)?)?;
+    let needed = raw_len(tensor)?;
     let bytes: Cow<[u8]> = match &tensor.raw_data {
         Some(raw) => Cow::Borrowed(raw),
         None => Cow::Owned(from_typed_fields(tensor)?),
     };
-    (bytes.len() == bits.div_ceil(8)).then_some(bytes)
+    (bytes.len() == needed).then_some(bytes)
 }
 
 fn from_typed_fields(tensor: &TensorProto) -> Option<Vec<u8>> {
@@ -114,14 +121,10 @@ fn misfit(owner: &str, tensor: &TensorProto) -> String {
 }
 
 fn fits(tensor: &TensorProto) -> bool {
-    match element_bits(tensor.data_type()) {
-        Some(bits) if tensor.raw_data.is_some() => {
-            raw_len(tensor, bits) == tensor.raw_data.as_ref().map(|r| r.len())
+    match &tensor.raw_data {
+        Some(raw) if element_bits(tensor.data_type()).is_some() => {
+            raw_len(tensor) == Some(raw.len())
         }
         _ => element_count(tensor).is_some(),
     }
-}
-
-fn raw_len(tensor: &TensorProto, bits: usize) -> Option<usize> {
-    Some(element_count(tensor)?.checked_mul(bits)?.div_ceil(8))
 }

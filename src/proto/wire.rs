@@ -3,16 +3,12 @@
 //! prost drops unknown fields while decoding; this finds them first, so that nothing is lost
 //! without a word. Only tags and lengths are read: a gigabyte of weights costs one step.
 
-/// How a field of the schema is read.
-enum Field {
-    /// A number, string or bytes.
-    Scalar,
-    /// A message: its index in [`MESSAGES`].
-    Message(usize),
-}
+/// A message's name, the numbers of its fields that hold no message, and those that hold one, each with the
+/// index of that message.
+type Message = (&'static str, &'static [u32], &'static [(u32, usize)]);
 
-/// Name and fields of every message of the schema.
-static MESSAGES: &[(&str, &[(u32, Field)])] = include!("fields.rs");
+/// Every message of the schema.
+static MESSAGES: &[Message] = include!("fields.rs");
 
 /// A field that the schema does not have.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,9 +21,9 @@ pub(super) struct Unknown {
 
 /// The first field of an encoded `ModelProto` that the schema does not have.
 ///
-/// Returns `Ok(None)` also where the encoding is broken: the decoder says that better.
+/// `None` also where the encoding is broken: the decoder says that better.
 pub(super) fn unknown_field(model: &[u8]) -> Option<Unknown> {
-    let root = MESSAGES.iter().position(|(name, _)| *name == "ModelProto")?;
+    let root = MESSAGES.iter().position(|(name, ..)| *name == "ModelProto")?;
     walk(model, root, 0)
 }
 
@@ -35,7 +31,7 @@ pub(super) fn unknown_field(model: &[u8]) -> Option<Unknown> {
 const DEPTH: usize = 100;
 
 fn walk(mut bytes: &[u8], message: usize, depth: usize) -> Option<Unknown> {
-    let (name, fields) = &MESSAGES[message];
+    let (message, plain, messages) = MESSAGES[message];
     while depth < DEPTH && !bytes.is_empty() {
         let key = varint(&mut bytes)?;
         let number = u32::try_from(key >> 3).ok()?;
@@ -47,16 +43,16 @@ fn walk(mut bytes: &[u8], message: usize, depth: usize) -> Option<Unknown> {
                 Some(bytes.split_off(..length)?)
             }
             5 => bytes.split_off(..4).map(|_| None)?,
-            _ => return Some(Unknown { message: name, number }),
+            _ => return Some(Unknown { message, number }),
         };
-        match (fields.iter().find(|(n, _)| *n == number), payload) {
-            (None, _) => return Some(Unknown { message: name, number }),
-            (Some((_, Field::Message(inner))), Some(payload)) => {
-                if let Some(found) = walk(payload, *inner, depth + 1) {
-                    return Some(found);
-                }
-            }
-            _ => {}
+        let inner = messages.iter().find(|(field, _)| *field == number);
+        if inner.is_none() && !plain.contains(&number) {
+            return Some(Unknown { message, number });
+        }
+        let found =
+            inner.zip(payload).and_then(|((_, inner), bytes)| walk(bytes, *inner, depth + 1));
+        if found.is_some() {
+            return found;
         }
     }
     None

@@ -41,15 +41,15 @@ fn field_table(schema: &[u8]) -> String {
     }
     let mut table = String::from("// @generated from proto/onnx-ml.proto by tests/schema.rs\n&[\n");
     for (name, message) in &messages {
-        writeln!(table, "    (\"{}\", &[", message.name()).unwrap();
+        let (mut plain, mut nested) = (Vec::new(), Vec::new());
         for field in &message.field {
-            let kind = match messages.iter().position(|(n, _)| n == field.type_name()) {
-                Some(index) => format!("Field::Message({index})"),
-                None => "Field::Scalar".into(),
-            };
-            writeln!(table, "        ({}, {kind}), // {}", field.number(), field.name()).unwrap();
+            match messages.iter().position(|(n, _)| n == field.type_name()) {
+                Some(index) => nested.push((field.number(), index)),
+                None => plain.push(field.number()),
+            }
         }
-        writeln!(table, "    ]), // {name}").unwrap();
+        writeln!(table, "    (\"{}\", &{plain:?}, &{nested:?}), // {name}", message.name())
+            .unwrap();
     }
     table.push_str("]\n");
     table
