@@ -21,6 +21,7 @@ mod onnx {
 pub use node::Operator;
 pub use onnx::*;
 pub(crate) use stand_in::stand_in;
+pub(crate) use tensor::element_bits;
 
 pub use save::{ExternalData, Saved, digest, is_data_of, save, save_sealed};
 pub use tensor::{

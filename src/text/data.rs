@@ -64,8 +64,15 @@ impl<'t> Data<'t> {
         }
     }
 
-    /// Whether the data are more than so many literals.
-    pub fn exceeds(&self, literals: usize) -> bool {
+    /// The data in the short style: as they are, or their digest where they are more than so many literals.
+    pub fn write_short(&self, out: &mut String, literals: usize) {
+        match self.exceeds(literals) {
+            true => out.push_str(&self.digest()),
+            false => self.write(out, true),
+        }
+    }
+
+    fn exceeds(&self, literals: usize) -> bool {
         match self {
             Data::Numbers { count, .. } => *count > literals,
             Data::Texts(texts) => texts.len() > literals,

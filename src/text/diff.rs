@@ -23,7 +23,10 @@ use similar::{
     DiffOp, DiffTag,
     algorithms::{Capture, Replace, myers},
 };
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
+};
 
 /// What changed, line by line. `Display` shows it, a mark before each line: `-`, `+`, or blank.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl Diff {
         let mut near = vec![false; self.lines.len()];
         let changes = self.lines.iter().enumerate().filter(|(_, line)| line.is_change());
         for (index, _) in changes {
-            let end = (index + context + 1).min(near.len());
+            let end = index.saturating_add(context).saturating_add(1).min(near.len());
             near[index.saturating_sub(context)..end].fill(true);
         }
         near
@@ -137,10 +140,8 @@ fn fold(hidden: &mut Vec<Line>) -> Option<Line> {
 }
 
 fn signature_lines(before: &GraphProto, after: &GraphProto) -> Vec<Line> {
-    let lines = |graph| -> Vec<String> {
-        print::signature(graph, Style::SHORT).lines().map(str::to_owned).collect()
-    };
-    let mut compared = compare(&lines(before), &lines(after));
+    let signature = |graph| lines(&print::signature(graph, Style::SHORT));
+    let mut compared = compare(&signature(before), &signature(after));
     if !compared.iter().any(Line::is_change) {
         compared.iter_mut().for_each(|line| line.mark = Mark::Heading);
     }
@@ -149,23 +150,29 @@ fn signature_lines(before: &GraphProto, after: &GraphProto) -> Vec<Line> {
 
 /// The texts of a graph's nodes, a line each, or several for a node that holds graphs.
 fn node_lines(graph: &GraphProto) -> Vec<String> {
-    let texts = graph.node.iter().map(|node| print::node(node, Style::SHORT));
-    texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    graph.node.iter().flat_map(|node| lines(&print::node(node, Style::SHORT))).collect()
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The stored tensors that went or came, in columns.
 fn tensor_lines(before: &[TensorProto], after: &[TensorProto]) -> Vec<Line> {
-    let known: HashMap<(&str, usize), usize> =
-        occurrences(before).into_iter().enumerate().map(|(index, key)| (key, index)).collect();
+    // In a broken model several tensors may have one name.
+    let mut known: HashMap<&str, VecDeque<usize>> = HashMap::new();
+    for (index, tensor) in before.iter().enumerate() {
+        known.entry(tensor.name()).or_default().push_back(index);
+    }
     // Tensors that are the same have the same number.
     let numbers_before: Vec<usize> = (0..before.len()).collect();
     let numbers_after: Vec<usize> = after
         .iter()
-        .zip(occurrences(after))
         .enumerate()
-        .map(|(index, (tensor, key))| match known.get(&key) {
-            Some(&same) if same_tensor(&before[same], tensor) => same,
-            _ => before.len() + index,
+        .map(|(index, tensor)| {
+            let namesake = known.get_mut(tensor.name()).and_then(VecDeque::pop_front);
+            let same = namesake.filter(|&same| same_tensor(&before[same], tensor));
+            same.unwrap_or(before.len() + index)
         })
         .collect();
     let rows: Vec<(Mark, Row)> = compared(&numbers_before, &numbers_after)
@@ -179,18 +186,6 @@ fn tensor_lines(before: &[TensorProto], after: &[TensorProto]) -> Vec<Line> {
     rows.iter().map(|(mark, row)| Line { mark: *mark, text: row.text(widths) }).collect()
 }
 
-/// Each tensor's name, and how many before it have that name: in a broken model some may.
-fn occurrences(tensors: &[TensorProto]) -> Vec<(&str, usize)> {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    let mut found = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let count = counts.entry(tensor.name()).or_default();
-        found.push((tensor.name(), *count));
-        *count += 1;
-    }
-    found
-}
-
 /// Whether two tensors hold the same data, wherever their messages keep them.
 fn same_tensor(a: &TensorProto, b: &TensorProto) -> bool {
     let same_type = a.data_type == b.data_type && a.dims == b.dims;
@@ -199,23 +194,23 @@ fn same_tensor(a: &TensorProto, b: &TensorProto) -> bool {
 
 /// The functions that went, came or changed, each below an empty line.
 fn function_lines(before: &[FunctionProto], after: &[FunctionProto]) -> Vec<Line> {
-    let find = |functions: &[FunctionProto], wanted| -> Vec<String> {
-        let found = functions.iter().find(|function| function.identity() == wanted);
-        let text = found.map(|function| print::function(function, Style::SHORT));
-        text.iter().flat_map(|text| text.lines().map(str::to_owned)).collect()
-    };
-    let mut keys: Vec<_> = before.iter().chain(after).map(FunctionProto::identity).collect();
-    keys.sort();
-    keys.dedup();
-    let mut lines = Vec::new();
-    for key in keys {
-        let compared = compare(&find(before, key), &find(after, key));
-        if compared.iter().any(Line::is_change) {
-            lines.push(Line { mark: Mark::Heading, text: String::new() });
-            lines.extend(compared);
+    let mut texts: BTreeMap<_, [Option<Vec<String>>; 2]> = BTreeMap::new();
+    for (side, functions) in [before, after].into_iter().enumerate() {
+        for function in functions {
+            let text = || lines(&print::function(function, Style::SHORT));
+            texts.entry(function.identity()).or_default()[side].get_or_insert_with(text);
         }
     }
-    lines
+    let mut found = Vec::new();
+    for sides in texts.into_values() {
+        let [before, after] = sides.map(Option::unwrap_or_default);
+        let compared = compare(&before, &after);
+        if compared.iter().any(Line::is_change) {
+            found.push(Line { mark: Mark::Heading, text: String::new() });
+            found.extend(compared);
+        }
+    }
+    found
 }
 
 fn changed(lines: Vec<Line>) -> Vec<Line> {

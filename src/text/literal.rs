@@ -3,7 +3,7 @@
 //! Every number is some bits of raw data: 2 to 64 of them, first element lowest.
 
 use super::names::is_number_word;
-use crate::proto::tensor_proto::DataType;
+use crate::proto::{element_bits, tensor_proto::DataType};
 use half::{bf16, f16};
 use std::{
     fmt::{Display, Write as _},
@@ -29,27 +29,14 @@ impl Form {
     /// The form of a tensor's numbers; `None` for strings and types the syntax has no literals for.
     pub fn of(data_type: DataType) -> Option<Form> {
         use DataType::*;
-        let signed = |bits| Form::Integer { bits, signed: true };
-        let unsigned = |bits| Form::Integer { bits, signed: false };
+        let bits = element_bits(data_type as i32)? as u32;
         Some(match data_type {
             Float | Complex64 => Form::Single,
             Double | Complex128 => Form::Double,
             Float16 => Form::Half,
             Bfloat16 => Form::Brain,
-            Int2 => signed(2),
-            Int4 => signed(4),
-            Int8 => signed(8),
-            Int16 => signed(16),
-            Int32 => signed(32),
-            Int64 => signed(64),
-            Uint2 => unsigned(2),
-            Uint4 | Float4e2m1 => unsigned(4),
-            Uint8 | Bool | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz
-            | Float8e8m0 => unsigned(8),
-            Uint16 => unsigned(16),
-            Uint32 => unsigned(32),
-            Uint64 => unsigned(64),
-            Undefined | String | Float6e2m3 | Float6e3m2 => return None,
+            Int2 | Int4 | Int8 | Int16 | Int32 | Int64 => Form::Integer { bits, signed: true },
+            _ => Form::Integer { bits, signed: false },
         })
     }
 
@@ -99,8 +86,7 @@ impl Form {
             Form::Brain if readable => out.push_str(&float_literal(bf16::from_bits(low).to_f32())),
             Form::Integer { .. } | Form::Half | Form::Brain => push(out, bits),
             Form::Single => {
-                let value = f32::from_bits(bits as u32);
-                push_short(out, &literal(format!("{value:?}"), value.is_sign_negative()));
+                push_short(out, &float_literal(f32::from_bits(bits as u32)));
             }
             Form::Double => {
                 let value = f64::from_bits(bits);

@@ -118,16 +118,12 @@ impl<'t> Parser<'t> {
             Ok(true)
         })?;
         function.name = Some(self.name("the name of a function")?);
-        if self.take("<")? {
-            self.list(">", |parser| parser.function_attribute(&mut function))?;
-        }
+        self.section(|parser| parser.function_attribute(&mut function))?;
         let mut types = Vec::new();
         function.input = self.function_values(&mut types)?;
         self.expect("=>")?;
         function.output = self.function_values(&mut types)?;
-        if self.take("<")? {
-            types.extend(self.list(">", Self::value_info)?);
-        }
+        types.extend(self.section(Self::value_info)?);
         function.value_info = types;
         function.node = self.body()?;
         Ok(function)
@@ -172,15 +168,13 @@ impl<'t> Parser<'t> {
             parser.expect("=>")?;
             parser.expect("(")?;
             graph.output = parser.list(")", Self::value_info)?;
-            if parser.take("<")? {
-                parser.list(">", |parser| {
-                    match parser.value_or_tensor()? {
-                        (_, Some(tensor)) => graph.initializer.push(tensor),
-                        (value, None) => graph.value_info.push(value),
-                    }
-                    Ok(())
-                })?;
-            }
+            parser.section(|parser| {
+                match parser.value_or_tensor()? {
+                    (_, Some(tensor)) => graph.initializer.push(tensor),
+                    (value, None) => graph.value_info.push(value),
+                }
+                Ok(())
+            })?;
             graph.node = parser.body()?;
             Ok(graph)
         })
@@ -260,10 +254,7 @@ impl<'t> Parser<'t> {
 impl<'t> Parser<'t> {
     /// `<key: value, ...>`, if there is one. `entry` reads the value of a key that it knows.
     fn header(&mut self, mut entry: impl FnMut(&mut Self, &str) -> Parse<bool>) -> Parse<()> {
-        if !self.take("<")? {
-            return Ok(());
-        }
-        self.list(">", |parser| {
+        self.section(|parser| {
             let Token::Name(key) = parser.token else {
                 return Err(parser.expected("a key of the header, such as `opset_import`"));
             };
@@ -300,10 +291,7 @@ impl<'t> Parser<'t> {
 // Attributes.
 impl<'t> Parser<'t> {
     fn attributes(&mut self) -> Parse<Vec<AttributeProto>> {
-        if !self.take("<")? {
-            return Ok(Vec::new());
-        }
-        self.list(">", |parser| {
+        self.section(|parser| {
             let name = parser.name("the name of an attribute")?;
             parser.attribute_of(name)
         })
@@ -330,15 +318,8 @@ impl<'t> Parser<'t> {
     }
 
     fn attribute_type(&mut self) -> Parse<AttributeType> {
-        let known = match self.token {
-            Token::Name(name) => names::attribute_type(name),
-            _ => None,
-        };
-        let known = known.ok_or_else(|| {
-            self.expected("the type of an attribute, such as `int`, `floats` or `tensor`")
-        })?;
-        self.advance()?;
-        Ok(known)
+        let expected = "the type of an attribute, such as `int`, `floats` or `tensor`";
+        self.word(names::attribute_type, expected)
     }
 
     /// `[value, ...]`, all of one type: the declared one, or that of the first.
@@ -377,7 +358,8 @@ impl<'t> Parser<'t> {
     fn attribute_value(&mut self, expected: Option<AttributeType>) -> Parse<AttributeProto> {
         let at = self.at;
         let mut value = AttributeProto::default();
-        let found = self.single_value(expected, &mut value)?;
+        self.single_value(expected, &mut value)?;
+        let found = value.kind();
         value.set_type(found);
         match expected {
             Some(expected) if expected != found => {
@@ -389,48 +371,37 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Reads one value into the field of its type, which is returned.
+    /// Reads one value into the field of its type.
     fn single_value(
         &mut self,
         expected: Option<AttributeType>,
         value: &mut AttributeProto,
-    ) -> Parse<AttributeType> {
+    ) -> Parse<()> {
+        let floats = expected == Some(AttributeType::Float);
         match self.token {
-            Token::Name(word) if is_type_word(word) => self.type_or_tensor(value),
-            Token::Name(word) if is_number_word(word) => self.float_value(word, value),
-            Token::Number(number)
-                if expected == Some(AttributeType::Float) || !literal::is_integer(number) =>
-            {
-                self.float_value(number, value)
+            Token::Name(word) if is_type_word(word) => self.type_or_tensor(value)?,
+            Token::Name(word) if is_number_word(word) => {
+                value.f = Some(self.convert(word, literal::single)?);
             }
-            Token::Number(_) => {
-                value.i = Some(self.integer()?);
-                Ok(AttributeType::Int)
+            Token::Number(number) if floats || !literal::is_integer(number) => {
+                value.f = Some(self.convert(number, literal::single)?);
             }
-            Token::Name(_) => {
-                value.g = Some(self.graph()?);
-                Ok(AttributeType::Graph)
-            }
+            Token::Number(_) => value.i = Some(self.integer()?),
+            Token::Name(_) => value.g = Some(self.graph()?),
             Token::Quoted(_) => {
                 let text = self.quoted()?;
-                if self.token == Token::Mark("(") {
-                    value.g = Some(self.graph_of(text)?);
-                    return Ok(AttributeType::Graph);
+                match self.token {
+                    Token::Mark("(") => value.g = Some(self.graph_of(text)?),
+                    _ => value.s = Some(text.into_bytes()),
                 }
-                value.s = Some(text.into_bytes());
-                Ok(AttributeType::String)
             }
-            _ => Err(self.expected("a value")),
+            _ => return Err(self.expected("a value")),
         }
-    }
-
-    fn float_value(&mut self, number: &str, value: &mut AttributeProto) -> Parse<AttributeType> {
-        value.f = Some(self.convert(number, literal::single)?);
-        Ok(AttributeType::Float)
+        Ok(())
     }
 
     /// A type; with data after it, a tensor.
-    fn type_or_tensor(&mut self, value: &mut AttributeProto) -> Parse<AttributeType> {
+    fn type_or_tensor(&mut self, value: &mut AttributeProto) -> Parse<()> {
         let at = self.at;
         let declared = self.type_proto()?;
         let name = match self.token {
@@ -440,10 +411,10 @@ impl<'t> Parser<'t> {
         let assigned = self.take("=")?;
         if name.is_some() || assigned || matches!(self.token, Token::Mark("{" | "[")) {
             value.t = Some(self.tensor(at, name.unwrap_or_default(), Some(&declared))?);
-            return Ok(AttributeType::Tensor);
+        } else {
+            value.tp = Some(declared);
         }
-        value.tp = Some(declared);
-        Ok(AttributeType::TypeProto)
+        Ok(())
     }
 }
 
@@ -512,13 +483,7 @@ impl<'t> Parser<'t> {
     }
 
     fn element_type(&mut self) -> Parse<Option<i32>> {
-        let known = match self.token {
-            Token::Name(name) => type_named(name),
-            _ => None,
-        };
-        let known =
-            known.ok_or_else(|| self.expected("an element type, such as `float` or `int64`"))?;
-        self.advance()?;
+        let known = self.word(type_named, "an element type, such as `float` or `int64`")?;
         Ok(Some(known.into()))
     }
 
@@ -618,13 +583,12 @@ impl<'t> Parser<'t> {
     }
 
     fn number(&mut self, numbers: &mut Numbers) -> Parse<()> {
-        match self.token {
-            Token::Number(literal) => self.convert(literal, |literal| numbers.push(literal)),
-            Token::Name(word) if is_number_word(word) => {
-                self.convert(word, |word| numbers.push(word))
-            }
-            _ => Err(self.expected("a number")),
-        }
+        let literal = match self.token {
+            Token::Number(literal) => literal,
+            Token::Name(word) if is_number_word(word) => word,
+            _ => return Err(self.expected("a number")),
+        };
+        self.convert(literal, |literal| numbers.push(literal))
     }
 }
 
@@ -678,6 +642,22 @@ impl<'t> Parser<'t> {
                 return Ok(items);
             }
         }
+    }
+
+    /// `<item, ...>`, or nothing at all.
+    fn section<T>(&mut self, item: impl FnMut(&mut Self) -> Parse<T>) -> Parse<Vec<T>> {
+        if self.take("<")? { self.list(">", item) } else { Ok(Vec::new()) }
+    }
+
+    /// What a bare name means, if it is one of the syntax's own words.
+    fn word<T>(&mut self, meaning: fn(&str) -> Option<T>, expected: &str) -> Parse<T> {
+        let known = match self.token {
+            Token::Name(name) => meaning(name),
+            _ => None,
+        };
+        let known = known.ok_or_else(|| self.expected(expected))?;
+        self.advance()?;
+        Ok(known)
     }
 
     /// A name, bare or quoted.

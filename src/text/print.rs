@@ -63,40 +63,39 @@ pub(super) fn signature(graph: &GraphProto, style: Style) -> String {
 
 /// The entries of a model's header, each a line of its own.
 pub(super) fn model_header(model: &ModelProto, style: Style) -> Vec<String> {
-    let mut entries = Vec::new();
-    let mut entry = |key: &str, value: Option<String>| {
-        entries.extend(value.map(|value| format!("{key}: {value}")));
-    };
     let text = |value: &Option<String>| value.as_deref().map(|value| style.text(value));
-    entry("ir_version", model.ir_version.map(|version| version.to_string()));
-    entry("opset_import", opset_import(&model.opset_import));
-    entry("producer_name", text(&model.producer_name));
-    entry("producer_version", text(&model.producer_version));
-    entry("domain", text(&model.domain));
-    entry("model_version", model.model_version.map(|version| version.to_string()));
-    entry("doc_string", text(&model.doc_string));
+    let number = |value: Option<i64>| value.map(|value| value.to_string());
     // The syntax collects the entries of repeated keys.
-    for prop in &model.metadata_props {
+    let props = model.metadata_props.iter().map(|prop| {
         let prop = format!("[{}: {}]", style.text(prop.key()), style.text(prop.value()));
-        entry("metadata_props", Some(prop));
-    }
-    entries
+        ("metadata_props", Some(prop))
+    });
+    let fields = [
+        ("ir_version", number(model.ir_version)),
+        ("opset_import", opset_import(&model.opset_import)),
+        ("producer_name", text(&model.producer_name)),
+        ("producer_version", text(&model.producer_version)),
+        ("domain", text(&model.domain)),
+        ("model_version", number(model.model_version)),
+        ("doc_string", text(&model.doc_string)),
+    ];
+    entries(fields.into_iter().chain(props))
 }
 
 fn function_header(function: &FunctionProto, style: Style) -> Vec<String> {
-    let text = |key: &str, value: &Option<String>| {
-        value.as_ref().map(|value| format!("{key}: {}", style.text(value)))
-    };
-    let imports = opset_import(&function.opset_import);
-    [
-        text("domain", &function.domain),
-        text("overload", &function.overload),
-        imports.map(|imports| format!("opset_import: {imports}")),
-        text("doc_string", &function.doc_string),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let text = |value: &Option<String>| value.as_deref().map(|value| style.text(value));
+    entries([
+        ("domain", text(&function.domain)),
+        ("overload", text(&function.overload)),
+        ("opset_import", opset_import(&function.opset_import)),
+        ("doc_string", text(&function.doc_string)),
+    ])
+}
+
+/// The entries of a header whose fields are set.
+fn entries<'k>(fields: impl IntoIterator<Item = (&'k str, Option<String>)>) -> Vec<String> {
+    let set = fields.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    set.map(|(key, value)| format!("{key}: {value}")).collect()
 }
 
 fn opset_import(imports: &[OperatorSetIdProto]) -> Option<String> {
@@ -390,8 +389,8 @@ impl Printer {
             self.push("= ");
         }
         match self.style {
-            Style::Short { literals } if data.exceeds(literals) => self.push(&data.digest()),
-            style => data.write(&mut self.out, style != Style::Full),
+            Style::Full => data.write(&mut self.out, false),
+            Style::Short { literals } => data.write_short(&mut self.out, literals),
         }
     }
 

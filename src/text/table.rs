@@ -22,10 +22,7 @@ impl Row {
         let data = Data::of(tensor);
         let (number, unit) = data.size().map_or_else(Default::default, size);
         let mut content = String::new();
-        match data.exceeds(literals) {
-            true => content += &data.digest(),
-            false => data.write(&mut content, true),
-        }
+        data.write_short(&mut content, literals);
         Row { declaration, number, unit, content }
     }
 
