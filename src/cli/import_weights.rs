@@ -6,7 +6,7 @@ use super::{
     console::Console,
     files::{check_target, check_unread, manifest_path, same_file, trained_path, write_text},
     progress::Progress,
-    table::size,
+    table::{counted, size},
 };
 use bitonnx::{
     Error, ErrorKind, Result,
@@ -65,12 +65,11 @@ pub fn run(args: &ImportWeights, console: &mut Console) -> Result<Exit, Failure>
             0 => String::new(),
             kept => format!(", {kept} not in it kept"),
         };
-        let count = imported.imported.len();
-        let tensors = if count == 1 { "tensor" } else { "tensors" };
+        let tensors = counted(imported.imported.len(), "tensor");
         let bytes = size(imported.bytes);
         writeln!(
             console.out(),
-            "{count} {tensors} ({bytes}) of {from}{kept}: {to}; next: bitonnx rewrite {to}"
+            "{tensors} ({bytes}) of {from}{kept}: {to}; next: bitonnx rewrite {to}"
         )?;
     }
     Ok(Exit::Done)

@@ -16,10 +16,6 @@ pub fn run(args: &Inspect, console: &mut Console) -> Result<Exit, Failure> {
     drop(progress);
     let mut report = rewritten.report;
     report.model = args.model.display().to_string();
-    if console.json() {
-        console.print_json(&report)?;
-        return Ok(Exit::Done);
-    }
     report::print_all(&report, console)?;
     Ok(Exit::Done)
 }

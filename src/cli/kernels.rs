@@ -26,7 +26,7 @@ pub fn run(console: &mut Console) -> Result<Exit, Failure> {
         let mark = if name == chosen { "chosen" } else { "" };
         table.row(Style::new(), [name.to_owned(), mark.to_owned()]);
     }
-    table.write(console.out(), None)?;
+    table.print(console)?;
     console.say(format_args!("{KERNEL_VARIABLE} in the environment chooses another."));
     Ok(Exit::Done)
 }

@@ -28,7 +28,6 @@ const SLOWEST: usize = 10;
 
 /// Prints the time that each operator took, then the slowest steps.
 pub fn print(steps: &[Step], console: &mut Console) -> io::Result<()> {
-    let width = console.width();
     let total = steps.iter().map(|step| step.ms).sum::<f64>();
     let share = |ms: f64| format!("{:.1} %", if total > 0.0 { 100.0 * ms / total } else { 0.0 });
 
@@ -51,7 +50,7 @@ pub fn print(steps: &[Step], console: &mut Console) -> io::Result<()> {
         table.row(Style::new(), cells);
     }
     writeln!(console.out())?;
-    table.write(console.out(), width)?;
+    table.print(console)?;
 
     let mut slowest: Vec<&Step> = steps.iter().collect();
     slowest.sort_by(|a, b| b.ms.total_cmp(&a.ms));
@@ -66,7 +65,7 @@ pub fn print(steps: &[Step], console: &mut Console) -> io::Result<()> {
         table.row(Style::new(), cells);
     }
     writeln!(console.out())?;
-    table.write(console.out(), width)
+    table.print(console)
 }
 
 /// Milliseconds to the microsecond.

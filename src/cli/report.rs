@@ -2,7 +2,7 @@
 
 use super::{
     console::{Console, DIM},
-    table::{Align, Table, size},
+    table::{Align, Table, counted, size},
 };
 use anstyle::Style;
 use bitonnx::report::{Action, Entry, Report};
@@ -11,26 +11,29 @@ use std::{
     io,
 };
 
-/// Every projection in graph order, a line each, then their sum.
+/// Every projection in graph order, a line each, then their sum; for programs the report itself.
 pub fn print_all(report: &Report, console: &mut Console) -> io::Result<()> {
+    if console.json() {
+        return console.print_json(report);
+    }
     if !report.projections.is_empty() {
-        let width = console.width();
-        if console.verbose() { details(report) } else { list(report) }
-            .write(console.out(), width)?;
+        if console.verbose() { details(report) } else { list(report) }.print(console)?;
         writeln!(console.out())?;
     }
     print_sum(report, console)
 }
 
-/// What was converted, by role, and what was kept, a line each.
+/// What was converted, by role, and what was kept, a line each; for programs the report itself.
 pub fn print_summary(report: &Report, console: &mut Console) -> io::Result<()> {
-    let width = console.width();
+    if console.json() {
+        return console.print_json(report);
+    }
     if report.converted().next().is_some() {
-        by_role(report).write(console.out(), width)?;
+        by_role(report).print(console)?;
         writeln!(console.out())?;
     }
     if report.kept().next().is_some() {
-        kept(report).write(console.out(), width)?;
+        kept(report).print(console)?;
         writeln!(console.out())?;
     }
     print_sum(report, console)
@@ -38,17 +41,14 @@ pub fn print_summary(report: &Report, console: &mut Console) -> io::Result<()> {
 
 /// One line: how many projections are converted, and their bytes.
 fn print_sum(report: &Report, console: &mut Console) -> io::Result<()> {
-    let (count, converted) = (report.projections.len(), report.converted().count());
-    let projections = if count == 1 { "projection" } else { "projections" };
+    let projections = counted(report.projections.len(), "projection");
+    let (converted, kept) = (report.converted().count(), report.kept().count());
+    let out = console.out();
     if converted == 0 {
-        return writeln!(console.out(), "{count} {projections}, none to convert");
+        return writeln!(out, "{projections}, none to convert");
     }
-    let kept = count - converted;
     if is_qat(report) {
-        return writeln!(
-            console.out(),
-            "{count} {projections}: {converted} to train, {kept} kept as they are"
-        );
+        return writeln!(out, "{projections}: {converted} to train, {kept} kept as they are");
     }
     let [before, after] = sizes(report.converted());
     let exact = match report.converted().filter(|entry| entry.exact).count() {
@@ -57,8 +57,8 @@ fn print_sum(report: &Report, console: &mut Console) -> io::Result<()> {
         exact => format!(", {exact} ternary weights as they were"),
     };
     writeln!(
-        console.out(),
-        "{count} {projections}: {converted} to BitLinear ({before} of weights to {after}{exact}), {kept} kept"
+        out,
+        "{projections}: {converted} to BitLinear ({before} of weights to {after}{exact}), {kept} kept"
     )
 }
 

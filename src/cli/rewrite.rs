@@ -61,10 +61,8 @@ pub fn run(args: &Rewrite, console: &mut Console) -> Result<Exit, Failure> {
         args.report.iter().try_for_each(|path| write_json("the report", &report, path))?;
         saved.bytes
     };
-    if console.json() {
-        console.print_json(&report)?;
-    } else {
-        report::print_summary(&report, console)?;
+    report::print_summary(&report, console)?;
+    if !console.json() {
         let percent = 100.0 * after as f64 / before as f64;
         let (from, to) = (args.model.display(), out.display());
         let (before, after) = (size(before), size(after));
@@ -96,11 +94,7 @@ Section 'Accuracy' of the README says what to do about it.";
 
 /// Says that there is nothing to do, and why.
 fn nothing(report: &Report, console: &mut Console) -> Result<Exit, Failure> {
-    if console.json() {
-        console.print_json(report)?;
-    } else {
-        report::print_summary(report, console)?;
-    }
+    report::print_summary(report, console)?;
     let why = match report.projections.len() {
         0 => "it multiplies no activation with a constant matrix",
         _ => "each of its projections is kept, for the reason given with it",

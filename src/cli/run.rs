@@ -7,7 +7,7 @@ use super::{
     files::{check_target, check_unread},
     profile::{self, Step, ms},
     random,
-    table::{Align, Table, size},
+    table::{Align, Table, counted, size},
 };
 use anstyle::Style;
 use bitonnx::{
@@ -15,6 +15,7 @@ use bitonnx::{
     npz::{self, Array},
     proto,
     runtime::{self, Options, Session},
+    variants::LAMBDA,
 };
 use ndarray::arr0;
 use serde::Serialize;
@@ -105,9 +106,6 @@ pub fn run(args: &Run, console: &mut Console) -> Result<Exit, Failure> {
     }
     Ok(Exit::Done)
 }
-
-/// The graph input that blends a QAT variant from full precision (0) to quantised (1).
-const LAMBDA: &str = "lambda";
 
 /// The inputs that the arguments ask for, by name.
 fn inputs(
@@ -214,7 +212,6 @@ fn peak_bytes() -> Option<u64> {
 }
 
 fn print(outcome: &Outcome, console: &mut Console) -> std::io::Result<()> {
-    let width = console.width();
     for (title, values) in [("INPUT", &outcome.inputs), ("OUTPUT", &outcome.outputs)] {
         let mut table =
             Table::new([(title, Align::Left), ("TYPE", Align::Left), ("SHAPE", Align::Left)]);
@@ -222,7 +219,7 @@ fn print(outcome: &Outcome, console: &mut Console) -> std::io::Result<()> {
             let cells = [value.name.clone(), value.dtype.to_owned(), format!("{:?}", value.shape)];
             table.row(Style::new(), cells);
         }
-        table.write(console.out(), width)?;
+        table.print(console)?;
         writeln!(console.out())?;
     }
     let out = console.out();
@@ -232,8 +229,7 @@ fn print(outcome: &Outcome, console: &mut Console) -> std::io::Result<()> {
             format!("min {:.3} ms, median {:.3} ms, max {:.3} ms", r.min_ms, r.median_ms, r.max_ms);
         writeln!(out, "{} more: {times}", r.repeat)?;
     }
-    let threads = if outcome.threads == 1 { "thread" } else { "threads" };
-    write!(out, "{} {threads}, kernel {}", outcome.threads, outcome.kernel)?;
+    write!(out, "{}, kernel {}", counted(outcome.threads, "thread"), outcome.kernel)?;
     match outcome.peak_bytes {
         Some(bytes) => writeln!(out, ", at most {} of memory", size(bytes))?,
         None => writeln!(out)?,

@@ -1,5 +1,6 @@
 //! Aligned columns.
 
+use super::console::Console;
 use anstyle::Style;
 use std::io::{self, Write};
 
@@ -42,17 +43,21 @@ impl Table {
         self.rows.push((style, cells));
     }
 
-    /// Prints the table, as narrow as `width` columns where that is given and possible.
-    pub fn write(mut self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
+    /// Prints the table, as narrow as the terminal where that is possible.
+    pub fn print(self, console: &mut Console) -> io::Result<()> {
+        let width = console.width();
+        self.write(console.out(), width)
+    }
+
+    fn write(mut self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
         self.shorten_names(width);
         let widths = self.widths();
-        let header = self.columns.iter().map(|(title, _)| *title).collect::<Vec<_>>();
-        self.line(out, Style::new().bold(), &header, &widths)?;
-        for (style, cells) in &self.rows {
-            let cells = cells.iter().map(String::as_str).collect::<Vec<_>>();
-            self.line(out, *style, &cells, &widths)?;
-        }
-        Ok(())
+        let header = self.columns.iter().map(|(title, _)| *title);
+        self.line(out, Style::new().bold(), header, &widths)?;
+        let mut rows = self.rows.iter();
+        rows.try_for_each(|(style, cells)| {
+            self.line(out, *style, cells.iter().map(String::as_str), &widths)
+        })
     }
 
     fn shorten_names(&mut self, width: Option<usize>) {
@@ -76,15 +81,15 @@ impl Table {
         self.columns.iter().enumerate().map(width).collect()
     }
 
-    fn line(
+    fn line<'c>(
         &self,
         out: &mut dyn Write,
         style: Style,
-        cells: &[&str],
+        cells: impl Iterator<Item = &'c str>,
         widths: &[usize],
     ) -> io::Result<()> {
         let mut text = String::new();
-        for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
+        for ((cell, width), (_, align)) in cells.zip(widths).zip(&self.columns) {
             if !text.is_empty() {
                 text.push_str(GAP);
             }
@@ -108,21 +113,24 @@ fn shorten(text: &str, room: usize) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
 }
 
+/// So many of these: `1 thread`, `2 threads`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Bytes as people read them: `1.3 MiB`.
 pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
     }
-    let mut value = bytes as f64 / 1024.0;
-    let mut units = UNITS.iter();
-    let mut unit = units.next();
-    while value >= 999.95 {
-        let Some(next) = units.next() else { break };
+    let mut value = bytes as f64;
+    for unit in ["KiB", "MiB", "GiB"] {
         value /= 1024.0;
-        unit = Some(next);
+        if value < 999.95 {
+            return format!("{value:.1} {unit}");
+        }
     }
-    format!("{value:.1} {}", unit.unwrap_or(&"TiB"))
+    format!("{:.1} TiB", value / 1024.0)
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl<'o> Converter<'o> {
     }
 
     /// Whether projections stay float, to be trained.
-    pub fn is_qat(&self) -> bool {
+    pub fn makes_qat(&self) -> bool {
         self.options.qat
     }
 
@@ -117,7 +117,7 @@ impl<'o> Converter<'o> {
             ternary = without_residue(source, &groups).ok_or_else(|| not_ternary(source))?;
         }
         let trained = expected || ternary.exact;
-        if trained && self.is_qat() {
+        if trained && self.makes_qat() {
             return Err("it was trained ternary already, and a QAT file leaves it as it is".into());
         }
         let correction = match self.options.low_rank() {
@@ -138,7 +138,7 @@ impl<'o> Converter<'o> {
             lrc: None,
             parameters: Vec::new(),
         };
-        let form = if self.is_qat() {
+        let form = if self.makes_qat() {
             let weight = self.float_weight(projection);
             converted.parameters.push(Parameter { name: weight.clone(), role: "weight" });
             let bias = site.bias.iter().cloned();

@@ -95,7 +95,7 @@ pub fn rewrite_unsealed(
     let (decisions, mut warnings) = decide(recipe.opset, &sites, options, is_qat)?;
     check_ranks(&sites, &decisions, options)?;
     let mut converter = Converter::new(&model, options);
-    if converter.is_qat() && !is_qat && converter.store.names.contains(qat::LAMBDA) {
+    if converter.makes_qat() && !is_qat && converter.store.names.contains(qat::LAMBDA) {
         return Err(Error::new(
             ErrorKind::InvalidModel,
             "the QAT variant can't be made",
@@ -153,7 +153,7 @@ fn carry_out_all(
 ) -> (Edit, Vec<Entry>, Parameters) {
     let (mut edit, mut entries) = (Edit::default(), Vec::new());
     let mut parameters =
-        if converter.is_qat() { Parameters::of(graphs) } else { Parameters::default() };
+        if converter.makes_qat() { Parameters::of(graphs) } else { Parameters::default() };
     let total = sites.iter().map(Site::stored_bytes).sum();
     let mut done = 0;
     for (site, decision) in sites.iter().zip(decisions) {
@@ -206,15 +206,12 @@ fn check_unchanged(options: &Options) -> Result<()> {
 /// Refuses a rank that a projection to be converted can't have, before any work is done.
 fn check_ranks(sites: &[Site], decisions: &[Decision], options: &Options) -> Result<()> {
     let Some(lrc) = options.low_rank() else { return Ok(()) };
-    let wanted = sites.iter().zip(decisions);
-    let corrected = wanted
-        .filter(|(site, decision)| {
-            matches!(decision, Decision::Convert(_)) && site.rule.effect() != Effect::Exact
-        })
-        .filter_map(|(site, _)| Some((site, site.found.as_ref().ok()?)));
-    let sides =
-        corrected.map(|(site, projection)| (site, projection.weight.n, projection.weight.k));
-    let Some((site, n, k)) = sides.min_by_key(|(_, n, k)| *n.min(k)) else { return Ok(()) };
+    let corrected = sites.iter().zip(decisions).filter_map(|(site, decision)| {
+        let converted = matches!(decision, Decision::Convert(_));
+        let weight = &site.found.as_ref().ok()?.weight;
+        (converted && site.rule.effect() != Effect::Exact).then_some((site, weight.n, weight.k))
+    });
+    let Some((site, n, k)) = corrected.min_by_key(|(_, n, k)| *n.min(k)) else { return Ok(()) };
     lrc.rank_for(n, k).map(drop).map_err(|why| {
         Error::new(
             ErrorKind::InvalidOption,
@@ -235,7 +232,7 @@ fn carry_out(
     site: &Site,
     decision: Decision,
 ) -> (Option<Converted>, Entry) {
-    let mut entry = describe(site);
+    let mut entry = kept_entry(site);
     let converted = match (decision, &site.found) {
         (Decision::Convert(reason), Ok(projection)) => {
             entry.reason = reason;
@@ -247,7 +244,7 @@ fn carry_out(
     };
     match converted {
         Ok(converted) => {
-            fill(&mut entry, &converted, converter.is_qat());
+            fill(&mut entry, &converted, converter.makes_qat());
             (Some(converted), entry)
         }
         Err(reason) => {
@@ -269,13 +266,13 @@ fn recalled<'p>(
 }
 
 /// What a conversion adds to the line of its projection.
-fn fill(entry: &mut Entry, converted: &Converted, is_qat: bool) {
+fn fill(entry: &mut Entry, converted: &Converted, makes_qat: bool) {
     entry.action = Action::BitLinear;
     entry.planes = Some(1);
     entry.scale = Some(converted.scale);
     entry.zeros = Some(converted.zeros);
     entry.exact = converted.exact;
-    entry.bytes_after = if is_qat { entry.bytes_before } else { converted.bytes };
+    entry.bytes_after = if makes_qat { entry.bytes_before } else { converted.bytes };
     entry.subln = converted.subln.map(|subln| subln.to_string());
     if let Some(lrc) = &converted.lrc {
         entry.lrc_rank = Some(lrc.rank);
@@ -317,7 +314,7 @@ fn uncorrected(entries: &[Entry], options: &Options) -> Option<String> {
 }
 
 /// The report's line for a projection that is kept.
-fn describe(site: &Site) -> Entry {
+fn kept_entry(site: &Site) -> Entry {
     let weight = site.found.as_ref().map(|p| &p.weight).ok();
     Entry {
         node: site.name.clone(),

@@ -34,11 +34,11 @@ pub struct Rule {
     pub(super) since: i64,
     pub(super) pattern: Pattern,
     pub(super) template: Template,
-    action: Action,
+    verdict: Verdict,
 }
 
 /// What a rule does with what it finds.
-enum Action {
+enum Verdict {
     /// Puts its template there.
     Replace(Project),
     /// Says what the node is, and so why it stays.
@@ -120,7 +120,7 @@ impl Rule {
     /// quantised already". Where other rules replace nodes of this operator, the report adds what
     /// stopped the nearest of them.
     pub fn keep(name: &'static str, find: &str, why: &'static str) -> Rule {
-        Rule::keeping(name, find, Action::Keep(why))
+        Rule::keeping(name, find, Verdict::Keep(why))
     }
 
     /// The same where it depends on the match: why it stays as it is, or why the rule is not about it.
@@ -129,12 +129,12 @@ impl Rule {
         find: &str,
         why: impl Fn(&Match) -> Reject + Send + Sync + 'static,
     ) -> Rule {
-        Rule::keeping(name, find, Action::Refuse(Box::new(why)))
+        Rule::keeping(name, find, Verdict::Refuse(Box::new(why)))
     }
 
-    fn keeping(name: &'static str, find: &str, action: Action) -> Rule {
+    fn keeping(name: &'static str, find: &str, verdict: Verdict) -> Rule {
         let (pattern, template) = (Pattern::new(find), Template::default());
-        Rule { name, effect: Effect::Keep, since: 0, pattern, template, action }
+        Rule { name, effect: Effect::Keep, since: 0, pattern, template, verdict }
     }
 
     /// Its name, as reports and files have it.
@@ -159,15 +159,15 @@ impl Rule {
         let matched = bound.facts;
         let missed = |why| Err(NoMatch::Missed(Miss { matched, why }));
         let found = Match { view, constants, root, rule: self, bound: &bound };
-        let project = match &self.action {
-            Action::Keep(why) => return Err(NoMatch::Kept(bound, why)),
-            Action::Refuse(why) => {
+        let project = match &self.verdict {
+            Verdict::Keep(why) => return Err(NoMatch::Kept(bound, why)),
+            Verdict::Refuse(why) => {
                 return match why(&found) {
                     Reject::Refuse(why) => Err(NoMatch::Refused(bound, why)),
                     Reject::Miss(why) => missed(why),
                 };
             }
-            Action::Replace(project) => project,
+            Verdict::Replace(project) => project,
         };
         let node = view.node(root).label();
         if let Some(lost) = self.lost(view, root) {
@@ -279,7 +279,7 @@ impl RuleBuilder {
             since: self.since,
             pattern,
             template: self.template,
-            action: Action::Replace(Box::new(project)),
+            verdict: Verdict::Replace(Box::new(project)),
         }
     }
 }

@@ -112,13 +112,13 @@ fn survey_graph<'r>(
 }
 
 /// Bytes of computed weights that are held until they are converted: what is beyond is computed twice.
-const HELD: usize = 1 << 30;
+const MOST_HELD: usize = 1 << 30;
 
 fn forget_most(sites: &mut [Site]) {
     let mut held = 0;
     for weight in sites.iter_mut().filter_map(|s| s.found.as_mut().ok()).map(|p| &mut p.weight) {
         held += if weight.stored_as_is.is_none() { weight.data.len() } else { 0 };
-        if held > HELD {
+        if held > MOST_HELD {
             weight.forget();
         }
     }
@@ -149,7 +149,7 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
             claim(view, &bound, [root, product], &mut claimed);
             let weights = match &found {
                 Ok(projection) => vec![projection.weight.name.clone()],
-                Err(_) => held(rule, &bound),
+                Err(_) => constants_held(rule, &bound),
             };
             sites.extend(weights.into_iter().map(|weight| Site {
                 rule,
@@ -174,7 +174,7 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
 }
 
 /// The constants that a node holds for which a rule keeps it: each has a line of its own.
-fn held(rule: &Rule, bound: &Bindings) -> Vec<String> {
+fn constants_held(rule: &Rule, bound: &Bindings) -> Vec<String> {
     let constants = rule.pattern.names().filter(|name| is_constant_name(name));
     let held: Vec<String> = constants.filter_map(|name| bound.values.get(name).cloned()).collect();
     if held.is_empty() { vec![String::new()] } else { held }
@@ -209,14 +209,15 @@ fn assign_roles(view: &View, constants: &Constants, sites: &mut [Site]) {
     if sites.is_empty() {
         return;
     }
-    let described: Vec<roles::Site> = sites.iter().map(|site| describe(view, site)).collect();
+    let described: Vec<roles::Site> =
+        sites.iter().map(|site| as_roles_see_it(view, site)).collect();
     let roles = roles::find(view, constants, &described);
     for (site, role) in sites.iter_mut().zip(roles) {
         site.role = role;
     }
 }
 
-fn describe<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
+fn as_roles_see_it<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
     let node = view.node(site.node);
     let first = |values: &'v [String]| values.first().map_or("", String::as_str);
     let (input, n, k) = match &site.found {

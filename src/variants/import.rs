@@ -164,22 +164,19 @@ fn infinite(dtype: Dtype, element: &[u8]) -> Option<&'static str> {
 
 /// The file's tensors by name.
 fn read(weights: &Bytes) -> Result<BTreeMap<String, Tensor>> {
-    let what = "this is not a safetensors file";
+    let saved = "write it with safetensors.torch.save_file, and copy it whole";
+    let invalid = |why: String, hint: &str| {
+        Error::new(ErrorKind::InvalidFile, "this is not a safetensors file", why, hint)
+    };
     if let Some(found) = stand_in(weights) {
-        return Err(Error::new(
-            ErrorKind::InvalidFile,
-            what,
-            format!("it is {}", found.is),
-            found.hint,
-        ));
+        return Err(invalid(format!("it is {}", found.is), found.hint));
     }
-    let hint = "write it with safetensors.torch.save_file, and copy it whole";
     if weights.starts_with(b"PK\x03\x04") {
         let why = "it is a zip archive, as torch.save and numpy.savez write them";
-        return Err(Error::new(ErrorKind::InvalidFile, what, why, hint));
+        return Err(invalid(why.into(), saved));
     }
     let (header, metadata) = SafeTensors::read_metadata(weights)
-        .map_err(|e| Error::new(ErrorKind::InvalidFile, what, shortened(&e.to_string()), hint))?;
+        .map_err(|e| invalid(shortened(&e.to_string()), saved))?;
     // Before the header is its length, in eight bytes.
     let begin = header + 8;
     let mut tensors = BTreeMap::new();
@@ -189,12 +186,8 @@ fn read(weights: &Bytes) -> Result<BTreeMap<String, Tensor>> {
         tensors.insert(name, Tensor { dtype: info.dtype, shape: info.shape.clone(), data });
     }
     if tensors.is_empty() {
-        return Err(Error::new(
-            ErrorKind::InvalidFile,
-            "nothing to import",
-            "the file holds no tensor",
-            hint,
-        ));
+        let (what, why) = ("nothing to import", "the file holds no tensor");
+        return Err(Error::new(ErrorKind::InvalidFile, what, why, saved));
     }
     Ok(tensors)
 }

@@ -13,3 +13,4 @@ pub(crate) mod settle;
 pub use import::{Imported, import_weights};
 pub use manifest::{Manifest, ManifestEntry};
 pub(crate) use manifest::{Parameter, Parameters, finish};
+pub use qat::LAMBDA;

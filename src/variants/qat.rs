@@ -12,7 +12,7 @@ use crate::{
 use std::ops::Range;
 
 /// The graph input that blends from float (0) to quantised (1).
-pub(crate) const LAMBDA: &str = "lambda";
+pub const LAMBDA: &str = "lambda";
 
 /// The largest magnitude that a blend whose difference was cut to multiples of 2^-40 leaves of a zero.
 pub(crate) const RESIDUE: f32 = 1.0 / (1u64 << 40) as f32;

@@ -31,9 +31,10 @@ const BLEND: &str = "
 
 /// Whether a model is a QAT file: it has the input and something that blends by it.
 pub(crate) fn is_qat(model: &ModelProto) -> bool {
-    let graphs = Graphs::of(model);
-    let blends = |view: &View| !blends(view, &graphs.constants(view.id())).is_empty();
-    model.graph.iter().any(|graph| graph.input.iter().any(is_lambda)) && graphs.iter().any(blends)
+    model.graph.iter().any(|graph| graph.input.iter().any(is_lambda)) && {
+        let graphs = Graphs::of(model);
+        graphs.iter().any(|view| !blends(view, &graphs.constants(view.id())).is_empty())
+    }
 }
 
 /// The options that a QAT file was made with, as its inference model has them, and filters given now.
