@@ -1,6 +1,6 @@
 //! Tensors whose element type is known at run time only.
 
-use crate::proto::{TensorProto, raw_bytes, tensor_proto::DataType};
+use crate::proto::{TensorProto, element_size, raw_bytes, tensor_proto::DataType};
 use bytes::Bytes;
 use half::{bf16, f16};
 use ndarray::{ArcArray, IxDyn};
@@ -31,20 +31,32 @@ pub enum Array {
 /// Runs an expression for whichever element type an [`Array`] has; the arms have one type.
 macro_rules! for_any {
     ($array:expr, $elements:ident => $body:expr) => {
+        $crate::array::for_any!($array, $elements => $body; F32 F64 F16 BF16 I8 I32 I64 U8 Bool)
+    };
+    ($array:expr, $elements:ident => $body:expr; $($variant:ident)+) => {
         match $array {
-            $crate::array::Array::F32($elements) => $body,
-            $crate::array::Array::F64($elements) => $body,
-            $crate::array::Array::F16($elements) => $body,
-            $crate::array::Array::BF16($elements) => $body,
-            $crate::array::Array::I8($elements) => $body,
-            $crate::array::Array::I32($elements) => $body,
-            $crate::array::Array::I64($elements) => $body,
-            $crate::array::Array::U8($elements) => $body,
-            $crate::array::Array::Bool($elements) => $body,
+            $($crate::array::Array::$variant($elements) => $body,)+
         }
     };
 }
 pub(crate) use for_any;
+
+/// Runs an expression with the Rust type of a [`DataType`]; `None` for one that no [`Array`] has.
+macro_rules! for_type {
+    ($dtype:expr, $type:ident => $body:expr) => {
+        for_type!($dtype, $type => $body; Float f32, Double f64, Float16 f16, Bfloat16 bf16, Int8 i8,
+            Int32 i32, Int64 i64, Uint8 u8, Bool bool)
+    };
+    ($dtype:expr, $type:ident => $body:expr; $($name:ident $element:ident),+) => {
+        match $dtype {
+            $(DataType::$name => {
+                type $type = $element;
+                Some($body)
+            })+
+            _ => None,
+        }
+    };
+}
 
 impl Array {
     /// The elements of a stored tensor.
@@ -56,25 +68,17 @@ impl Array {
         let bytes = raw_bytes(tensor)?;
         let shape: Vec<usize> =
             tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect::<Option<_>>()?;
+        let narrow = |bits| unpack(&shape, &bytes, bits);
+        let signed = |bits: usize| {
+            let extended = |code: u8| (code as i8) << (8 - bits) >> (8 - bits);
+            Some(narrow(bits)?.into_iter().map(extended).collect())
+        };
         match DataType::try_from(tensor.data_type()).ok()? {
-            Float => decode::<f32>(&shape, &bytes),
-            Double => decode::<f64>(&shape, &bytes),
-            Float16 => decode::<f16>(&shape, &bytes),
-            Bfloat16 => decode::<bf16>(&shape, &bytes),
-            Int8 => decode::<i8>(&shape, &bytes),
-            Int32 => decode::<i32>(&shape, &bytes),
-            Int64 => decode::<i64>(&shape, &bytes),
-            Uint8 => decode::<u8>(&shape, &bytes),
-            Bool => decode::<bool>(&shape, &bytes),
-            Uint4 => Self::from_vec(&shape, unpack(&shape, &bytes, 4, |code| code)?),
-            Uint2 => Self::from_vec(&shape, unpack(&shape, &bytes, 2, |code| code)?),
-            Int4 => {
-                Self::from_vec(&shape, unpack(&shape, &bytes, 4, |code| (code as i8) << 4 >> 4)?)
-            }
-            Int2 => {
-                Self::from_vec(&shape, unpack(&shape, &bytes, 2, |code| (code as i8) << 6 >> 6)?)
-            }
-            _ => None,
+            Uint4 => Self::from_vec::<u8>(&shape, narrow(4)?),
+            Uint2 => Self::from_vec::<u8>(&shape, narrow(2)?),
+            Int4 => Self::from_vec::<i8>(&shape, signed(4)?),
+            Int2 => Self::from_vec::<i8>(&shape, signed(2)?),
+            whole => for_type!(whole, T => Self::from_vec(&shape, T::from_bytes(&bytes)))?,
         }
     }
 
@@ -105,7 +109,9 @@ impl Array {
 
     /// The elements in row-major order, little-endian.
     pub fn to_bytes(&self) -> Bytes {
-        for_any!(self, elements => encode(elements))
+        let mut bytes = Vec::with_capacity(self.byte_len());
+        for_any!(self, elements => elements.iter().for_each(|e| e.push_bytes(&mut bytes)));
+        bytes.into()
     }
 
     /// The length of each axis.
@@ -125,7 +131,7 @@ impl Array {
 
     /// The bytes that the elements take.
     pub fn byte_len(&self) -> usize {
-        for_any!(self, elements => size_of_val_of(elements))
+        self.len().saturating_mul(element_size(self.dtype() as i32).unwrap_or_default())
     }
 
     /// ONNX's name for the element type.
@@ -155,32 +161,15 @@ impl Array {
     ///
     /// `None` for a type that no variant has.
     pub fn cast(self, to: DataType) -> Option<Array> {
-        use DataType::*;
         if to == self.dtype() {
             return Some(self);
         }
-        Some(match to {
-            Float => self.convert::<f32>(),
-            Double => self.convert::<f64>(),
-            Float16 => self.convert::<f16>(),
-            Bfloat16 => self.convert::<bf16>(),
-            Int8 => self.convert::<i8>(),
-            Int32 => self.convert::<i32>(),
-            Int64 => self.convert::<i64>(),
-            Uint8 => self.convert::<u8>(),
-            Bool => self.convert::<bool>(),
-            _ => return None,
-        })
+        for_type!(to, T => self.convert::<T>())
     }
 
     /// Whether the elements lie in memory in row-major order.
     pub(crate) fn is_standard_layout(&self) -> bool {
         for_any!(self, elements => elements.is_standard_layout())
-    }
-
-    /// The transpose, sharing the elements.
-    pub(crate) fn reversed_axes(self) -> Array {
-        for_any!(self, elements => Element::wrap(elements.reversed_axes()))
     }
 
     /// The axes in this order, sharing the elements.
@@ -203,10 +192,14 @@ impl Array {
 pub trait Element: Copy + Default + PartialEq + PartialOrd + Send + Sync + 'static {
     /// ONNX's name for it.
     const DTYPE: DataType;
+    /// The least finite one.
+    const MIN: Self;
+    /// The greatest finite one.
+    const MAX: Self;
     /// The variant for elements of this type.
     fn wrap(elements: Elements<Self>) -> Array;
     /// The elements, where they have this type.
-    fn unwrap(array: &Array) -> Option<&Elements<Self>>;
+    fn unwrap(array: Array) -> Option<Elements<Self>>;
     /// The element without loss.
     fn widen(self) -> Wide;
     /// The element that ONNX's `Cast` makes of a wider one.
@@ -216,11 +209,14 @@ pub trait Element: Copy + Default + PartialEq + PartialOrd + Send + Sync + 'stat
     /// Appends the element's little-endian bytes.
     fn push_bytes(self, bytes: &mut Vec<u8>);
     /// The nearest double.
+    #[inline]
     fn to_f64(self) -> f64 {
-        match self.widen() {
-            Wide::Float(value) => value,
-            Wide::Int(value) => value as f64,
-        }
+        self.widen().to_f64()
+    }
+    /// The integer that is left when a fraction is cut off.
+    #[inline]
+    fn to_i64(self) -> i64 {
+        i64::from_wide(self.widen())
     }
 }
 
@@ -233,14 +229,35 @@ pub enum Wide {
     Int(i64),
 }
 
-macro_rules! element {
+impl Wide {
+    /// The nearest double.
+    #[inline]
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Wide::Float(value) => value,
+            Wide::Int(value) => value as f64,
+        }
+    }
+
+    #[inline]
+    fn to_f32(self) -> f32 {
+        match self {
+            Wide::Float(value) => value as f32,
+            Wide::Int(value) => value as f32,
+        }
+    }
+}
+
+macro_rules! number {
     ($type:ident, $variant:ident, $dtype:ident, $widen:expr, $from_wide:expr) => {
         impl Element for $type {
             const DTYPE: DataType = DataType::$dtype;
+            const MIN: Self = $type::MIN;
+            const MAX: Self = $type::MAX;
             fn wrap(elements: Elements<Self>) -> Array {
                 Array::$variant(elements)
             }
-            fn unwrap(array: &Array) -> Option<&Elements<Self>> {
+            fn unwrap(array: Array) -> Option<Elements<Self>> {
                 if let Array::$variant(elements) = array { Some(elements) } else { None }
             }
             #[inline]
@@ -261,11 +278,11 @@ macro_rules! element {
             }
         }
     };
-}
-
-macro_rules! integer {
-    ($type:ident, $variant:ident, $dtype:ident) => {
-        element!($type, $variant, $dtype, |value| Wide::Int(value as i64), |wide| match wide {
+    (float $type:ident, $variant:ident, $dtype:ident, $from_wide:expr) => {
+        number!($type, $variant, $dtype, |value| Wide::Float(f64::from(value)), $from_wide);
+    };
+    (integer $type:ident, $variant:ident, $dtype:ident) => {
+        number!($type, $variant, $dtype, |value| Wide::Int(value as i64), |wide| match wide {
             // Through i64: what a narrow integer can't hold wraps, as in ONNX Runtime.
             Wide::Float(value) => value as i64 as $type,
             Wide::Int(value) => value as $type,
@@ -273,30 +290,23 @@ macro_rules! integer {
     };
 }
 
-macro_rules! float {
-    ($type:ident, $variant:ident, $dtype:ident, $from:expr) => {
-        element!($type, $variant, $dtype, |value| Wide::Float(f64::from(value)), $from);
-    };
-}
-
-integer!(i8, I8, Int8);
-integer!(i32, I32, Int32);
-integer!(i64, I64, Int64);
-integer!(u8, U8, Uint8);
-float!(f32, F32, Float, f32_from);
-float!(f64, F64, Double, |wide| match wide {
-    Wide::Float(value) => value,
-    Wide::Int(value) => value as f64,
-});
-float!(f16, F16, Float16, |wide| f16::from_f32(f32_from(wide)));
-float!(bf16, BF16, Bfloat16, |wide| bf16::from_f32(f32_from(wide)));
+number!(integer i8, I8, Int8);
+number!(integer i32, I32, Int32);
+number!(integer i64, I64, Int64);
+number!(integer u8, U8, Uint8);
+number!(float f32, F32, Float, Wide::to_f32);
+number!(float f64, F64, Double, Wide::to_f64);
+number!(float f16, F16, Float16, |wide: Wide| f16::from_f32(wide.to_f32()));
+number!(float bf16, BF16, Bfloat16, |wide: Wide| bf16::from_f32(wide.to_f32()));
 
 impl Element for bool {
     const DTYPE: DataType = DataType::Bool;
+    const MIN: Self = false;
+    const MAX: Self = true;
     fn wrap(elements: Elements<Self>) -> Array {
         Array::Bool(elements)
     }
-    fn unwrap(array: &Array) -> Option<&Elements<Self>> {
+    fn unwrap(array: Array) -> Option<Elements<Self>> {
         if let Array::Bool(elements) = array { Some(elements) } else { None }
     }
     fn widen(self) -> Wide {
@@ -313,34 +323,13 @@ impl Element for bool {
     }
 }
 
-fn f32_from(wide: Wide) -> f32 {
-    match wide {
-        Wide::Float(value) => value as f32,
-        Wide::Int(value) => value as f32,
-    }
-}
-
-fn decode<T: Element>(shape: &[usize], bytes: &[u8]) -> Option<Array> {
-    Array::from_vec(shape, T::from_bytes(bytes))
-}
-
-fn encode<T: Element>(elements: &Elements<T>) -> Bytes {
-    let mut bytes = Vec::with_capacity(size_of_val_of(elements));
-    elements.iter().for_each(|e| e.push_bytes(&mut bytes));
-    bytes.into()
-}
-
-/// Codes of `bits` bits, the first in the low bits of a byte, made elements by `read`.
-fn unpack<T>(shape: &[usize], bytes: &[u8], bits: usize, read: impl Fn(u8) -> T) -> Option<Vec<T>> {
+/// Codes of `bits` bits, the first in the low bits of a byte.
+fn unpack(shape: &[usize], bytes: &[u8], bits: usize) -> Option<Vec<u8>> {
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
     let mask = (1u8 << bits) - 1;
     let codes =
         bytes.iter().flat_map(|&b| (0..8).step_by(bits).map(move |shift| b >> shift & mask));
-    Some(codes.take(count).map(read).collect())
-}
-
-fn size_of_val_of<T: Element>(elements: &Elements<T>) -> usize {
-    elements.len().saturating_mul(size_of::<T>())
+    Some(codes.take(count).collect())
 }
 
 fn dtype_of<T: Element>(_: &Elements<T>) -> DataType {

@@ -99,7 +99,7 @@ pub(super) fn visit_mut(model: &mut ModelProto, visit: &mut impl FnMut(GraphId, 
 
 /// Whether the model's IR version demands that initializers are listed as inputs: before 4 it does,
 /// from then on an input with a stored value has a default that a caller may replace.
-pub(super) fn lists_initializers(model: &ModelProto) -> bool {
+fn lists_initializers(model: &ModelProto) -> bool {
     model.ir_version.is_some_and(|version| version < 4)
 }
 

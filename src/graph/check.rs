@@ -1,6 +1,6 @@
 //! What every graph must satisfy, before a rewrite and after it.
 
-use super::{Graphs, View};
+use super::{Definition, Graphs, View};
 use crate::proto::ModelProto;
 use std::collections::HashSet;
 
@@ -46,8 +46,8 @@ fn check_graph(view: &View) -> Result<(), String> {
 /// Whether a graph around this one has the value before it comes to the node that holds this one.
 fn is_known_around(view: &View, value: &str) -> bool {
     let Some((outer, holder)) = view.outer().zip(view.holder()) else { return false };
-    let made = || outer.producer(value).is_some_and(|node| node < holder);
-    outer.is_given(value) || made() || is_known_around(outer, value)
+    let later = |of| matches!(of, Definition::Made(node) if node >= holder);
+    outer.definition(value).is_some_and(|of| !later(of)) || is_known_around(outer, value)
 }
 
 /// The first name that comes again.

@@ -1,7 +1,7 @@
 //! The one way to change a graph: nodes out, nodes in, values read by another name, orphans swept.
 
 use super::{
-    arena::{Graphs, lists_initializers, visit_mut},
+    arena::{Graphs, visit_mut},
     id::{GraphId, NodeId},
     view::{View, captured},
 };
@@ -67,11 +67,9 @@ impl Edit {
                     Some(by) => nodes.extend(by),
                     None => {
                         for input in &mut node.input {
-                            change
-                                .renamed
-                                .get(input)
-                                .iter()
-                                .for_each(|other| input.clone_from(other));
+                            if let Some(other) = change.renamed.get(input) {
+                                input.clone_from(other);
+                            }
                         }
                         nodes.push(node);
                     }
@@ -109,8 +107,6 @@ type Value<'s> = (GraphId, &'s str);
 struct Sweep<'s> {
     graphs: &'s Graphs<'s>,
     edit: &'s Edit,
-    /// Whether initializers had to be inputs of the main graph.
-    listed: bool,
     /// What something read before.
     before: HashSet<Value<'s>>,
     /// How often each value is read after.
@@ -121,8 +117,7 @@ struct Sweep<'s> {
 impl<'s> Sweep<'s> {
     fn of(graphs: &'s Graphs<'s>, edit: &'s Edit, model: &'s ModelProto) -> Self {
         let (before, readers, gone) = Default::default();
-        let listed = lists_initializers(model);
-        let mut sweep = Sweep { graphs, edit, listed, before, readers, gone };
+        let mut sweep = Sweep { graphs, edit, before, readers, gone };
         let training = named_by_training(model);
         let handed_out = graphs.main().outputs().iter().copied().chain(training);
         for value in handed_out.filter_map(|name| value(graphs.main(), name)) {
@@ -232,11 +227,10 @@ impl<'s> Sweep<'s> {
     }
 
     fn change(&self, view: &'s View<'s>) -> Change {
-        let is_main = view.id() == GraphId::MAIN;
         let is_left = |name: &&str| {
             let value = (view.id(), *name);
-            let default = view.inputs().contains(name) && !(is_main && self.listed);
-            self.before.contains(&value) && self.is_unread(&value) && !default
+            let is_default = view.default_of(name).is_some();
+            self.before.contains(&value) && self.is_unread(&value) && !is_default
         };
         let stored: HashSet<&str> = view.stored().iter().copied().filter(is_left).collect();
         let (mut renamed, mut made) = (HashMap::new(), HashSet::new());

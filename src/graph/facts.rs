@@ -2,24 +2,24 @@
 
 use crate::proto::{NodeProto, Operator};
 
+/// Whether a node hands on its first input, in whatever type.
+pub fn keeps(node: &NodeProto) -> bool {
+    matches!(node.standard(), "Cast" | "CastLike" | "Dropout" | "Identity")
+}
+
 /// Whether a node hands on the elements of its first input in their order, in whatever type or shape.
 pub fn passes(node: &NodeProto) -> bool {
-    matches!(
-        node.standard(),
-        "Cast"
-            | "CastLike"
-            | "Dropout"
-            | "Flatten"
-            | "Identity"
-            | "Reshape"
-            | "Squeeze"
-            | "Unsqueeze"
-    )
+    keeps(node) || matches!(node.standard(), "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze")
 }
 
 /// Whether a node hands on all elements of what it reads, wherever it puts them.
 pub fn moves(node: &NodeProto) -> bool {
     passes(node) || matches!(node.standard(), "Concat" | "Expand" | "Pad" | "Tile" | "Transpose")
+}
+
+/// Whether a node adds to elements, scales or bounds them, each in its place.
+pub fn adjusts(node: &NodeProto) -> bool {
+    matches!(node.standard(), "Add" | "Clip" | "Div" | "Max" | "Min" | "Mul" | "Sub" | "Sum")
 }
 
 /// Whether a node picks parts of its first input by indices.
@@ -45,23 +45,9 @@ pub fn quantizes(node: &NodeProto) -> bool {
 
 /// Whether a node's first two inputs may change places. Those of an `Einsum` may if its terms do.
 pub fn commutes(node: &NodeProto) -> bool {
-    matches!(
-        node.standard(),
-        "Add"
-            | "And"
-            | "BitwiseAnd"
-            | "BitwiseOr"
-            | "BitwiseXor"
-            | "Einsum"
-            | "Equal"
-            | "Max"
-            | "Mean"
-            | "Min"
-            | "Mul"
-            | "Or"
-            | "Sum"
-            | "Xor"
-    )
+    let of = node.standard();
+    matches!(of, "Add" | "Einsum" | "Equal" | "Max" | "Mean" | "Min" | "Mul" | "Sum")
+        || matches!(of, "And" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "Or" | "Xor")
 }
 
 /// A table and what says which of its rows: two of a node's inputs.
@@ -98,9 +84,9 @@ pub fn content(node: &NodeProto) -> Option<&'static [usize]> {
         ("", "ConstantOfShape" | "EyeLike" | "Range" | "Shape" | "Size") => Some(&[]),
         (
             "",
-            "CastLike" | "Clip" | "CumSum" | "Expand" | "Gather" | "GatherElements" | "GatherND"
-            | "OneHot" | "Pad" | "Reshape" | "Resize" | "Slice" | "Split" | "SplitToSequence"
-            | "Squeeze" | "Tile" | "TopK" | "Trilu" | "Unsqueeze",
+            "CastLike" | "Clip" | "CumSum" | "Dropout" | "Expand" | "Gather" | "GatherElements"
+            | "GatherND" | "OneHot" | "Pad" | "Reshape" | "Resize" | "Slice" | "Split"
+            | "SplitToSequence" | "Squeeze" | "Tile" | "TopK" | "Trilu" | "Unsqueeze",
         )
         | ("" | "com.microsoft", "RotaryEmbedding") => Some(&[0]),
         ("", "Where") => Some(&[1, 2]),

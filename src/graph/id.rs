@@ -1,7 +1,7 @@
 //! What a graph and a node of a model are known by, wherever either stands.
 
 /// A graph of a model: the main one, one nested in a node, or the body of a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GraphId(pub(super) usize);
 
 /// A node of a graph. The ids of one graph are in its order.

@@ -129,10 +129,21 @@ fn body(
     caller: &NodeProto,
     taken: &mut HashSet<String>,
 ) -> Vec<NodeProto> {
-    let mut values = made(function, caller);
-    let mut nodes = passed_on(function, caller, &values);
-    for input in &function.input {
-        values.insert(input.clone(), actual(function, caller, input));
+    let given = caller.input.iter().cloned().chain(std::iter::repeat(String::new()));
+    let mut values: HashMap<String, String> = function.input.iter().cloned().zip(given).collect();
+    let mut nodes = Vec::new();
+    let made = function.output.iter().zip(&caller.output).filter(|(_, made)| !made.is_empty());
+    for (output, made) in made {
+        let Some(given) = values.get(output) else {
+            values.insert(output.clone(), made.clone());
+            continue;
+        };
+        nodes.push(NodeProto {
+            op_type: Some("Identity".into()),
+            input: vec![given.clone()],
+            output: vec![made.clone()],
+            ..NodeProto::default()
+        });
     }
     let scope = caller.outputs().next().unwrap_or_else(|| caller.label());
     let mut name = |value: &str| {
@@ -153,35 +164,6 @@ fn body(
         node
     }));
     nodes
-}
-
-/// The caller's name for each of the function's outputs that it takes.
-fn made(function: &FunctionProto, caller: &NodeProto) -> HashMap<String, String> {
-    let outputs = function.output.iter().cloned().zip(caller.output.iter().cloned());
-    outputs.filter(|(_, given)| !given.is_empty()).collect()
-}
-
-/// What makes the outputs that are inputs of the function.
-fn passed_on(
-    function: &FunctionProto,
-    caller: &NodeProto,
-    made: &HashMap<String, String>,
-) -> Vec<NodeProto> {
-    let both = function.output.iter().filter(|o| function.input.contains(o));
-    both.filter_map(|value| Some((value, made.get(value)?)))
-        .map(|(value, given)| NodeProto {
-            op_type: Some("Identity".into()),
-            input: vec![actual(function, caller, value)],
-            output: vec![given.clone()],
-            ..NodeProto::default()
-        })
-        .collect()
-}
-
-/// What the caller gives for an input of the function; empty when it leaves the input out.
-fn actual(function: &FunctionProto, caller: &NodeProto, input: &str) -> String {
-    let index = function.input.iter().position(|i| i == input);
-    index.and_then(|i| caller.input.get(i)).cloned().unwrap_or_default()
 }
 
 /// Puts the caller's attributes, or the function's defaults, where the node refers to them. An

@@ -21,4 +21,4 @@ pub use edit::Edit;
 pub use equation::Equation;
 pub use id::{GraphId, NodeId};
 pub use inline::{Inlined, inline};
-pub use view::{Use, View, captured};
+pub use view::{Definition, Use, View, captured};

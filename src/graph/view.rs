@@ -19,25 +19,34 @@ pub struct Use {
     pub input: Option<usize>,
 }
 
+/// What a value is to the graph that defines it.
+#[derive(Debug, Clone, Copy)]
+pub enum Definition<'m> {
+    /// Given by the caller, or where it gives nothing this.
+    Input(Option<&'m TensorProto>),
+    /// Stored.
+    Dense(&'m TensorProto),
+    /// Stored as what is not zero.
+    Sparse(&'m SparseTensorProto),
+    /// Made by a node.
+    Made(NodeId),
+}
+
 /// One graph of a model, with the graphs around it.
 ///
 /// A value that the graph does not define is looked up outwards, as ONNX's scoping rules say.
+#[derive(Default)]
 pub struct View<'m> {
     id: GraphId,
     name: &'m str,
     nodes: &'m [NodeProto],
     /// The graph around it, and the node there that it is nested in.
     outer: Option<(Arc<View<'m>>, NodeId)>,
-    producers: HashMap<&'m str, NodeId>,
+    definitions: HashMap<&'m str, Definition<'m>>,
     uses: HashMap<&'m str, Vec<Use>>,
-    /// What is stored, in the file's order and by name.
     dense: &'m [TensorProto],
-    initializers: HashMap<&'m str, &'m TensorProto>,
-    sparse: HashMap<&'m str, &'m SparseTensorProto>,
-    /// The names of both.
     stored: Vec<&'m str>,
     inputs: Vec<&'m str>,
-    is_input: HashSet<&'m str>,
     outputs: Vec<&'m str>,
     is_output: HashSet<&'m str>,
     /// The values that the graph declares to be tensors.
@@ -47,26 +56,31 @@ pub struct View<'m> {
 impl<'m> View<'m> {
     /// A main graph; `listed` says that its initializers had to be inputs.
     pub(super) fn of_graph(id: GraphId, graph: &'m GraphProto, listed: bool) -> Self {
-        let sparse = || graph.sparse_initializer.iter().map(|s| (s.name(), s));
+        let sparse = graph.sparse_initializer.iter().map(|t| (t.name(), Definition::Sparse(t)));
+        let dense = graph.initializer.iter().map(|t| (t.name(), Definition::Dense(t)));
+        let stored: Vec<_> = dense.chain(sparse).collect();
         let declared = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
-        let dense = || graph.initializer.iter().map(|t| t.name());
-        let initializers: HashMap<_, _> = dense().zip(&graph.initializer).collect();
-        let inputs: Vec<&str> = graph.input.iter().map(|v| v.name()).collect();
-        let given = inputs.iter().copied();
-        View {
+        let mut view = View {
+            id,
             name: graph.name(),
             nodes: &graph.node,
-            is_input: given.filter(|i| !listed || !initializers.contains_key(i)).collect(),
-            inputs,
+            inputs: graph.input.iter().map(|v| v.name()).collect(),
             outputs: graph.output.iter().map(|v| v.name()).collect(),
-            stored: dense().chain(sparse().map(|(name, _)| name)).collect(),
+            stored: stored.iter().map(|(name, _)| *name).collect(),
             dense: &graph.initializer,
-            sparse: sparse().collect(),
-            initializers,
+            definitions: stored.into_iter().rev().collect(),
             types: declared.filter_map(typed).collect(),
-            ..View::empty(id)
+            ..View::default()
+        };
+        for input in &view.inputs {
+            let default = match view.definitions.get(input) {
+                Some(Definition::Dense(_)) if listed => continue,
+                Some(Definition::Dense(default)) => Some(*default),
+                _ => None,
+            };
+            view.definitions.insert(input, Definition::Input(default));
         }
-        .connected()
+        view.connected()
     }
 
     /// A graph that is an attribute of a node of `outer`.
@@ -83,35 +97,16 @@ impl<'m> View<'m> {
     pub(super) fn of_function(id: GraphId, function: &'m FunctionProto) -> Self {
         let inputs: Vec<&str> = function.input.iter().map(String::as_str).collect();
         View {
+            id,
             name: function.name(),
             nodes: &function.node,
-            is_input: inputs.iter().copied().collect(),
+            definitions: inputs.iter().map(|input| (*input, Definition::Input(None))).collect(),
             inputs,
             outputs: function.output.iter().map(String::as_str).collect(),
             types: function.value_info.iter().filter_map(typed).collect(),
-            ..View::empty(id)
+            ..View::default()
         }
         .connected()
-    }
-
-    fn empty(id: GraphId) -> Self {
-        View {
-            id,
-            name: "",
-            nodes: &[],
-            outer: None,
-            producers: HashMap::new(),
-            uses: HashMap::new(),
-            initializers: HashMap::new(),
-            dense: &[],
-            sparse: HashMap::new(),
-            stored: Vec::new(),
-            inputs: Vec::new(),
-            is_input: HashSet::new(),
-            outputs: Vec::new(),
-            is_output: HashSet::new(),
-            types: HashMap::new(),
-        }
     }
 
     /// Notes who makes and who reads what.
@@ -119,7 +114,9 @@ impl<'m> View<'m> {
         self.is_output = self.outputs.iter().copied().collect();
         for (index, node) in self.nodes.iter().enumerate() {
             let id = self.id.node(index);
-            self.producers.extend(node.outputs().map(|output| (output, id)));
+            for output in node.outputs() {
+                self.definitions.entry(output).or_insert(Definition::Made(id));
+            }
             let inputs = node.input.iter().enumerate().map(|(i, name)| (name.as_str(), Some(i)));
             let captured = captured(node).into_iter().map(|name| (name, None));
             for (name, input) in inputs.chain(captured).filter(|(name, _)| !name.is_empty()) {
@@ -183,7 +180,10 @@ impl<'m> View<'m> {
 
     /// The node of *this* graph that makes the value.
     pub fn producer(&self, value: &str) -> Option<NodeId> {
-        self.producers.get(value).copied()
+        match self.definition(value)? {
+            Definition::Made(node) => Some(node),
+            _ => None,
+        }
     }
 
     /// The readers of the value in *this* graph, graphs nested in it included.
@@ -203,38 +203,46 @@ impl<'m> View<'m> {
     ///
     /// An initializer that is a graph input too is only a default and is not returned.
     pub fn initializer(&self, value: &str) -> Option<&'m TensorProto> {
-        if let Some(tensor) = self.initializers.get(value) {
-            return (!self.is_input(value)).then_some(*tensor);
+        match self.find(value)?.1 {
+            Definition::Dense(tensor) => Some(tensor),
+            _ => None,
         }
-        if self.defines(value) { None } else { self.outer()?.initializer(value) }
-    }
-
-    /// The sparse tensor that is stored as the value, here or further out.
-    pub fn sparse(&self, value: &str) -> Option<&'m SparseTensorProto> {
-        if let Some(tensor) = self.sparse.get(value) {
-            return Some(tensor);
-        }
-        if self.defines(value) { None } else { self.outer()?.sparse(value) }
     }
 
     /// What an input of this graph is where its caller gives nothing.
     pub fn default_of(&self, input: &str) -> Option<&'m TensorProto> {
-        self.initializers.get(input).copied().filter(|_| self.is_input(input))
+        match self.definition(input)? {
+            Definition::Input(default) => default,
+            _ => None,
+        }
     }
 
     /// Whether any input of this graph has a default.
     pub fn has_defaults(&self) -> bool {
-        self.is_input.iter().any(|input| self.initializers.contains_key(input))
+        self.inputs.iter().any(|input| self.default_of(input).is_some())
+    }
+
+    /// What the value is to *this* graph, if it defines it.
+    pub fn definition(&self, value: &str) -> Option<Definition<'m>> {
+        self.definitions.get(value).copied()
+    }
+
+    /// The view that defines the value, this one or one around it, and what it is there.
+    pub fn find(&self, value: &str) -> Option<(&View<'m>, Definition<'m>)> {
+        match self.definition(value) {
+            Some(definition) => Some((self, definition)),
+            None => self.outer()?.find(value),
+        }
     }
 
     /// The view that defines the value, this one or one around it.
     pub fn scope(&self, value: &str) -> Option<&View<'m>> {
-        if self.defines(value) { Some(self) } else { self.outer()?.scope(value) }
+        Some(self.find(value)?.0)
     }
 
     /// Whether the value is an input of this graph.
     pub fn is_input(&self, value: &str) -> bool {
-        self.is_input.contains(value)
+        matches!(self.definition(value), Some(Definition::Input(_)))
     }
 
     /// Whether the value is an output of this graph.
@@ -259,13 +267,7 @@ impl<'m> View<'m> {
 
     /// Whether this graph has the value before its first node: given or stored.
     pub fn is_given(&self, value: &str) -> bool {
-        self.is_input(value)
-            || self.initializers.contains_key(value)
-            || self.sparse.contains_key(value)
-    }
-
-    fn defines(&self, value: &str) -> bool {
-        self.producers.contains_key(value) || self.is_given(value)
+        self.definition(value).is_some_and(|of| !matches!(of, Definition::Made(_)))
     }
 }
 

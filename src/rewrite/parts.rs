@@ -8,7 +8,7 @@
 //! that only move the outputs about, with the rows that each axis holds, until nodes cut one of these axes.
 
 use crate::{
-    graph::{Constants, View},
+    graph::{Constants, View, facts},
     proto::{NodeProto, tensor_shape_proto::dimension},
 };
 use std::{cell::RefCell, collections::HashMap, ops::Range};
@@ -46,7 +46,7 @@ pub(super) fn part_sizes(
             continue;
         }
         for node in &readers {
-            let in_place = IN_PLACE.contains(&node.standard());
+            let in_place = is_in_place(node);
             // Beside other readers, arithmetic is more than the way to a part.
             let on_the_way = readers.len() == 1 || !in_place;
             let moved = rows.moved(node, &integers).filter(|_| on_the_way);
@@ -60,9 +60,10 @@ pub(super) fn part_sizes(
     sizes(&pieces, n).unwrap_or_default()
 }
 
-/// Operators that leave each element where it is.
-const IN_PLACE: [&str; 10] =
-    ["Add", "Cast", "Clip", "Div", "Dropout", "Identity", "Max", "Min", "Mul", "Sub"];
+/// Whether a node leaves each element where it is.
+fn is_in_place(node: &NodeProto) -> bool {
+    facts::adjusts(node) || facts::keeps(node)
+}
 
 /// The sizes of parts that follow each other from the first row to the last.
 fn sizes(pieces: &[Rows], n: usize) -> Option<Vec<usize>> {
@@ -193,7 +194,7 @@ impl Rows {
     /// Where a node that cuts no axis puts the rows.
     fn moved(&self, node: &NodeProto, integers: &Integers) -> Option<Rows> {
         match node.standard() {
-            op if IN_PLACE.contains(&op) => Some(self.clone()),
+            _ if is_in_place(node) => Some(self.clone()),
             "Reshape" => self.reshaped(&integers.of(node.input(1)?)?),
             "Transpose" => {
                 let perm = node.ints("perm")?;

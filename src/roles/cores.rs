@@ -19,9 +19,9 @@ pub(super) struct Core {
 /// Whether a node may stand between a query-key product, its Softmax and the product with the values: a scale,
 /// mask, bias, soft cap, sinks.
 fn is_between(node: &Node) -> bool {
-    let arithmetic = ["Add", "Sub", "Sum", "Mul", "Div", "Where", "Max", "Min", "Clip", "Tanh"];
     let of = node.proto;
-    arithmetic.contains(&node.op) || facts::moves(of) || facts::cuts(of) || facts::quantizes(of)
+    matches!(node.op, "Tanh" | "Where")
+        || [facts::adjusts, facts::moves, facts::cuts, facts::quantizes].iter().any(|is| is(of))
 }
 
 /// Every attention of the graph.

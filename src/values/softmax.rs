@@ -40,7 +40,7 @@ fn columns_weigh(cut: &Cut) -> Option<bool> {
         let count: usize = shape.iter().product();
         let scores = (0..count).map(|i| (i * 7 % 11) as f64 * 4.0 - 8.0 - (i % 3) as f64).collect();
         let weights = Array::from_vec(shape, scores).and_then(|scores| cut.at(scores).ok());
-        let weights = weights.and_then(|values| f64::unwrap(values.get(cut.value)?).cloned())?;
+        let weights = weights.and_then(|values| f64::unwrap(values.get(cut.value)?.clone()))?;
         let sums = |axis| weights.sum_axis(Axis(axis)).iter().all(|s| (s - 1.0).abs() < 1e-3);
         let fits = weights.shape().ends_with(&shape[rank - 2..])
             && weights.ndim() == rank

@@ -23,6 +23,7 @@ fn model_of(graph: &bitonnx::proto::GraphProto) -> bitonnx::proto::ModelProto {
 #[cfg(feature = "cli")]
 mod cli;
 mod constants;
+mod facts;
 mod files;
 mod fixtures;
 mod graph;

@@ -434,9 +434,9 @@ fn softmaxes() {
     let shifted = "m = ReduceMax <axes = [-1]> (a) d = Sub (a, m) e = Exp (d)";
     for (want, nodes) in [
         ("d", format!("{shifted} s = ReduceSum <keepdims = 1> (e, last) y = Div (e, s)")),
-        ("d", format!("{shifted} s = ReduceSum <keepdims = 0> (e, last) k = Unsqueeze (s, last) y = Div (e, k)")),
+        ("d", format!("{shifted} s = ReduceSum <keepdims = 0> (e, last) u = Unsqueeze (s, last) y = Div (e, u)")),
         ("d", format!("{shifted} s = ReduceSum (e, last) r = Reciprocal (s) y = Mul (r, e)")),
-        ("d", format!("{shifted} s = ReduceSum (e, last) n = Cast <to = 10> (s) k = Cast <to = 1> (n) y = Div (e, k)")),
+        ("d", format!("{shifted} s = ReduceSum (e, last) n = Cast <to = 10> (s) u = Cast <to = 1> (n) y = Div (e, u)")),
         ("a", "e = Exp (a) s = ReduceSum (e, last) y = Div (e, s)".into()),
         ("d", format!("p = Mul (a, two) {} s = ReduceSum (e, last) y = Div (e, s)", shifted.replace("(a", "(p").replace("e = Exp (d)", "e = Pow (two, d)"))),
         ("a", "l = LogSoftmax <axis = -1> (a) y = Exp (l)".into()),

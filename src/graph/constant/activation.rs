@@ -1,21 +1,23 @@
 //! Activation functions, computed in `f64` and rounded once.
 
-use super::call::{Call, Reason};
-use super::elementwise::{add, no_such};
-use crate::array::Array;
+use super::call::{Call, Outcome, converted};
+use super::elementwise::{combined, mapped};
+use super::number::{ADD, FLOATS};
+use crate::array::{Wide, for_any};
+use crate::proto::tensor_proto::DataType;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
-
-type Outcome = Result<Array, Reason>;
 
 /// The function that the node's operator is, of its first input; a second one is a bias.
 pub fn activation(call: &mut Call) -> Outcome {
     let function = function(call).ok_or("it is no activation that the evaluator knows")?;
-    let x = if call.inputs.len() > 1 { add(call)? } else { call.take(0)? };
-    match x {
-        Array::F32(x) => Ok(Array::F32(x.mapv_into(|x| function(f64::from(x)) as f32))),
-        Array::F64(x) => Ok(Array::F64(x.mapv_into(function))),
-        other => Err(no_such(&other)),
+    let of = |element: Wide| Wide::Float(function(element.to_f64()));
+    let mut x = call.take_of(0, FLOATS)?;
+    let dtype = x.dtype();
+    if let Some(bias) = call.take_optional(1) {
+        let wide = |operand| converted(operand, DataType::Double);
+        x = combined(wide(x)?, wide(bias)?, FLOATS, ADD, call.limit)?;
     }
+    converted(for_any!(x, x => mapped(x, of)), dtype)
 }
 
 fn function(call: &Call) -> Option<Box<dyn Fn(f64) -> f64>> {

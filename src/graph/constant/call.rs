@@ -1,10 +1,13 @@
 //! One application of an operator: a node with the values of its inputs.
 
-use crate::array::{Array, Elements, MAX_RANK};
-use crate::proto::{NodeProto, tensor_proto::DataType};
+use super::number::Types;
+use crate::array::{Array, Element, Elements, MAX_RANK};
+use crate::proto::{NodeProto, tensor_proto::DataType, type_name};
 
 /// Why an operator gave no result.
 pub type Reason = String;
+
+pub type Outcome = Result<Array, Reason>;
 
 pub struct Call<'m> {
     pub node: &'m NodeProto,
@@ -60,8 +63,13 @@ impl Limit {
 
 impl<'m> Call<'m> {
     /// An input that the operator can't do without.
-    pub fn take(&mut self, index: usize) -> Result<Array, Reason> {
+    pub fn take(&mut self, index: usize) -> Outcome {
         self.take_optional(index).ok_or_else(|| format!("its input {index} is missing"))
+    }
+
+    /// The same of one of these types.
+    pub fn take_of(&mut self, index: usize, types: Types) -> Outcome {
+        of_types(self.take(index)?, types)
     }
 
     pub fn take_optional(&mut self, index: usize) -> Option<Array> {
@@ -96,7 +104,7 @@ pub fn integers(array: &Array) -> Result<Vec<i64>, Reason> {
 
 /// An axis, counted from the back where negative, as an index below `rank`.
 pub fn axis_index(axis: i64, rank: usize) -> Result<usize, Reason> {
-    index(axis, rank).ok_or_else(|| format!("axis {axis} is not one of {rank}"))
+    index(axis, rank).map_err(|_| format!("axis {axis} is not one of {rank}"))
 }
 
 pub fn axis_indices(axes: &[i64], rank: usize) -> Result<Vec<usize>, Reason> {
@@ -109,15 +117,28 @@ pub fn axis_indices(axes: &[i64], rank: usize) -> Result<Vec<usize>, Reason> {
 }
 
 /// An index, counted from the back where negative, below `length`.
-pub fn index(index: i64, length: usize) -> Option<usize> {
-    let from_front =
-        if index < 0 { index.checked_add(i64::try_from(length).ok()?)? } else { index };
-    usize::try_from(from_front).ok().filter(|&i| i < length)
+pub fn index(index: i64, length: usize) -> Result<usize, Reason> {
+    let back = if index < 0 { length as i64 } else { 0 };
+    let place = index.checked_add(back).and_then(|i| usize::try_from(i).ok());
+    place.filter(|i| *i < length).ok_or_else(|| format!("its index {index} is not below {length}"))
 }
 
-pub fn type_name(data_type: i32) -> String {
-    match DataType::try_from(data_type) {
-        Ok(known) => known.as_str_name().to_lowercase(),
-        Err(_) => format!("number {data_type}"),
-    }
+/// The array, if it is of one of these types.
+pub fn of_types(array: Array, types: Types) -> Outcome {
+    if types.contains(&array.dtype()) { Ok(array) } else { Err(no_such(&array)) }
+}
+
+/// The elements of an operand that has to have this type.
+pub fn same<T: Element>(array: Array) -> Result<Elements<T>, Reason> {
+    let (expected, found) = (type_name(T::DTYPE as i32), type_name(array.dtype() as i32));
+    T::unwrap(array)
+        .ok_or_else(|| format!("its operands have elements of types {expected} and {found}"))
+}
+
+pub fn converted(array: Array, to: DataType) -> Outcome {
+    array.cast(to).ok_or_else(|| format!("it casts to {}", type_name(to as i32)))
+}
+
+pub fn no_such(array: &Array) -> Reason {
+    format!("it has no definition for elements of type {}", type_name(array.dtype() as i32))
 }

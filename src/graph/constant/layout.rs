@@ -1,12 +1,16 @@
 //! Operators that make, convert and move elements without computing with them.
 
-use super::call::{Call, Limit, Reason, axis_index, axis_indices, index, integers, type_name};
-use super::elementwise::{broadcast, broadcast_shape, mismatch, no_such};
-use crate::array::{Array, Element, Elements, for_any};
-use crate::proto::{SparseTensorProto, TensorProto, tensor_proto::DataType};
+use super::call::{
+    Call, Limit, Outcome, Reason, axis_index, axis_indices, converted, index, integers, same,
+};
+use super::elementwise::{broadcast, broadcast_shape};
+use crate::array::{Array, Element, Elements, Wide, for_any};
+use crate::proto::{
+    SparseTensorProto, TensorProto,
+    tensor_proto::DataType::{self, Double, Float, Int32, Int64},
+    type_name,
+};
 use ndarray::{ArrayD, Axis, Slice};
-
-type Outcome = Result<Array, Reason>;
 
 pub fn constant(call: &mut Call) -> Outcome {
     let attribute = match call.node.attribute.as_slice() {
@@ -50,7 +54,7 @@ pub fn densify(sparse: &SparseTensorProto, limit: Limit) -> Outcome {
             _ => (shape.clone(), indices),
         };
         let zeros = zeros_like(values, &scattered);
-        with_shape(Element::wrap(scatter(zeros, &indices, values)?), &shape)
+        with_shape(scatter(zeros, &indices, values.clone())?, &shape)
     })
 }
 
@@ -73,38 +77,26 @@ fn filled<T: Element>(value: Elements<T>, shape: &[usize], limit: Limit) -> Outc
 
 /// `start + i·delta` while that is short of the limit.
 pub fn range(call: &mut Call) -> Outcome {
-    let (start, end, delta) = (call.take(0)?, call.take(1)?, call.take(2)?);
-    let memory = call.limit;
-    macro_rules! range_of {
-        ($type:ident, $variant:ident) => {
-            if let (Array::$variant(start), Array::$variant(end), Array::$variant(delta)) =
-                (&start, &end, &delta)
-            {
-                let (Some(&start), Some(&end), Some(&delta)) =
-                    (start.first(), end.first(), delta.first())
-                else {
-                    return Err("its bounds are empty".to_owned());
-                };
-                let count = ((end.to_f64() - start.to_f64()) / delta.to_f64()).ceil().max(0.0);
-                if !count.is_finite() {
-                    return Err("its delta is zero".to_owned());
-                }
-                let count = count as usize;
-                memory.allow::<$type>(&[count])?;
-                return list((0..count).map(|i| range_of!(@at $type, start, delta, i)).collect());
-            }
+    fn of<T: Element>(start: Elements<T>, end: Array, delta: Array, limit: Limit) -> Outcome {
+        let [end, delta] = [same::<T>(end)?, same::<T>(delta)?];
+        let bounds = [&start, &end, &delta].map(|bound| bound.first().copied());
+        let [Some(start), Some(end), Some(delta)] = bounds else {
+            return Err("its bounds are empty".to_owned());
         };
-        (@at f32, $start:ident, $delta:ident, $i:ident) => { $start + $i as f32 * $delta };
-        (@at f64, $start:ident, $delta:ident, $i:ident) => { $start + $i as f64 * $delta };
-        (@at $type:ident, $start:ident, $delta:ident, $i:ident) => {
-            $start.wrapping_add(($i as $type).wrapping_mul($delta))
+        let count = ((end.to_f64() - start.to_f64()) / delta.to_f64()).ceil().max(0.0);
+        if !count.is_finite() {
+            return Err("its delta is zero".to_owned());
+        }
+        limit.allow::<T>(&[count as usize])?;
+        let at = |i: i64| match start.widen() {
+            Wide::Float(start) => Wide::Float(start + i as f64 * delta.to_f64()),
+            Wide::Int(start) => Wide::Int(start.wrapping_add(delta.to_i64().wrapping_mul(i))),
         };
+        list((0..count as i64).map(|i| T::from_wide(at(i))).collect())
     }
-    range_of!(f32, F32);
-    range_of!(f64, F64);
-    range_of!(i32, I32);
-    range_of!(i64, I64);
-    Err(mismatch(&start, &end))
+    let start = call.take_of(0, &[Float, Double, Int32, Int64])?;
+    let (end, delta) = (call.take(1)?, call.take(2)?);
+    for_any!(start, start => of(start, end, delta, call.limit))
 }
 
 pub fn shape(call: &mut Call) -> Outcome {
@@ -131,9 +123,8 @@ pub fn dropout(call: &mut Call) -> Outcome {
 
 pub fn cast(call: &mut Call) -> Outcome {
     let to = call.node.int("to").ok_or("its attribute to is missing")?;
-    let to = i32::try_from(to).map_err(|_| format!("its attribute to is {to}"))?;
-    let dtype = DataType::try_from(to).map_err(|_| format!("its attribute to is {to}"))?;
-    convert(call, dtype)
+    let dtype = i32::try_from(to).ok().and_then(|to| DataType::try_from(to).ok());
+    convert(call, dtype.ok_or_else(|| format!("its attribute to is {to}"))?)
 }
 
 pub fn cast_like(call: &mut Call) -> Outcome {
@@ -144,7 +135,7 @@ pub fn cast_like(call: &mut Call) -> Outcome {
 fn convert(call: &mut Call, to: DataType) -> Outcome {
     let x = call.take(0)?;
     call.limit.allow::<u64>(x.shape())?;
-    x.cast(to).ok_or_else(|| format!("it casts to {}", type_name(to as i32)))
+    converted(x, to)
 }
 
 pub fn transpose(call: &mut Call) -> Outcome {
@@ -268,29 +259,30 @@ pub fn tile(call: &mut Call) -> Outcome {
 
 pub fn concat(call: &mut Call) -> Outcome {
     let parts = call.take_all()?;
-    let first = parts.first().ok_or("it has no inputs")?;
+    let first = parts.first().ok_or("it has no inputs")?.clone();
     let axis = call.axis(None, first.shape().len())?;
-    for_any!(first, first => concat_like(first, &parts, axis, call.limit))
+    for_any!(first, first => concat_like(&first, parts, axis, call.limit))
 }
 
 fn concat_like<T: Element>(
     first: &Elements<T>,
-    parts: &[Array],
+    parts: Vec<Array>,
     axis: usize,
     limit: Limit,
 ) -> Outcome {
     let mut shape = first.shape().to_vec();
     shape[axis] = 0;
-    let mut views = Vec::new();
+    let mut joined = Vec::new();
     for part in parts {
-        let elements = T::unwrap(part).ok_or_else(|| mismatch(part, &T::wrap(first.clone())))?;
+        let elements = same::<T>(part)?;
         if elements.ndim() != shape.len() {
             return Err(format!("it joins {:?} and {:?}", first.shape(), elements.shape()));
         }
         shape[axis] = shape[axis].saturating_add(elements.len_of(Axis(axis)));
-        views.push(elements.view());
+        joined.push(elements);
     }
     limit.allow::<T>(&shape)?;
+    let views: Vec<_> = joined.iter().map(|part| part.view()).collect();
     let joined = ndarray::concatenate(Axis(axis), &views).map_err(|e| e.to_string())?;
     Ok(T::wrap(joined.into_shared()))
 }
@@ -301,7 +293,7 @@ pub fn split(call: &mut Call) -> Result<Vec<Array>, Reason> {
     let length = x.shape()[axis];
     let sizes = match call.ints_or_input("split", 1)? {
         Some(sizes) => lengths(&sizes)?,
-        None => even_parts(length, call.node.output.len())?,
+        None => even_parts(length, call.node.output.len()),
     };
     if sizes.iter().try_fold(0usize, |n, &size| n.checked_add(size)) != Some(length) {
         return Err(format!("it splits {length} into {sizes:?}"));
@@ -316,10 +308,9 @@ pub fn split(call: &mut Call) -> Result<Vec<Array>, Reason> {
 }
 
 /// Parts of one length, the last one shorter where it does not divide.
-fn even_parts(length: usize, parts: usize) -> Result<Vec<usize>, Reason> {
+fn even_parts(length: usize, parts: usize) -> Vec<usize> {
     let size = length.div_ceil(parts.max(1));
-    let sizes: Vec<usize> = (0..parts).map(|i| length.saturating_sub(i * size).min(size)).collect();
-    Ok(sizes)
+    (0..parts).map(|i| length.saturating_sub(i * size).min(size)).collect()
 }
 
 pub fn slice(call: &mut Call) -> Outcome {
@@ -373,9 +364,7 @@ pub fn pad(call: &mut Call) -> Outcome {
     let pads = lengths(&call.ints_or_input("pads", 1)?.ok_or("its pads are missing")?)?;
     let value = match (call.take_optional(2), call.node.float("value")) {
         (Some(value), _) => value,
-        (None, value) => {
-            Array::from_scalar(value.unwrap_or(0.0)).cast(x.dtype()).ok_or_else(|| no_such(&x))?
-        }
+        (None, value) => converted(Array::from_scalar(value.unwrap_or(0.0)), x.dtype())?,
     };
     let rank = x.shape().len();
     let axes = match call.take_optional(3) {
@@ -391,23 +380,23 @@ pub fn pad(call: &mut Call) -> Outcome {
     }
     let padded = for_any!(with_shape(value, &[])?, value => filled(value, &shape, call.limit))?;
     let limit = call.limit;
-    for_any!(padded, padded => paste(padded, &x, &axes, &pads, limit))
+    for_any!(padded, padded => paste(padded, x, &axes, &pads, limit))
 }
 
 fn paste<T: Element>(
     mut onto: Elements<T>,
-    x: &Array,
+    x: Array,
     axes: &[usize],
     starts: &[usize],
     limit: Limit,
 ) -> Outcome {
     limit.allow::<T>(onto.shape())?;
-    let x = T::unwrap(x).ok_or_else(|| mismatch(x, &T::wrap(onto.clone())))?;
+    let x = same::<T>(x)?;
     let mut window = onto.view_mut();
     for (&axis, &start) in axes.iter().zip(starts) {
         window.slice_axis_inplace(Axis(axis), Slice::from(start..start + x.len_of(Axis(axis))));
     }
-    window.assign(x);
+    window.assign(&x);
     Ok(T::wrap(onto))
 }
 
@@ -416,10 +405,8 @@ pub fn gather(call: &mut Call) -> Outcome {
     let axis = call.axis(Some(0), x.shape().len())?;
     let indices = call.take(1)?;
     let length = x.shape()[axis];
-    let flat: Vec<usize> = integers(&indices)?
-        .into_iter()
-        .map(|i| index(i, length).ok_or_else(|| format!("its index {i} is not below {length}")))
-        .collect::<Result<_, _>>()?;
+    let flat = integers(&indices)?.into_iter().map(|i| index(i, length));
+    let flat: Vec<usize> = flat.collect::<Result<_, _>>()?;
     let mut picked = x.shape().to_vec();
     picked[axis] = flat.len();
     let shape = [&x.shape()[..axis], indices.shape(), &x.shape()[axis + 1..]].concat();
@@ -435,23 +422,12 @@ pub fn scatter_nd(call: &mut Call) -> Outcome {
         return Err("it reduces what it scatters".to_owned());
     }
     let (data, indices, updates) = (call.take(0)?, call.take(1)?, call.take(2)?);
-    for_any!(data, data => Ok(Element::wrap(scatter(data, &indices, unwrapped(&updates)?)?)))
-}
-
-fn unwrapped<T: Element>(array: &Array) -> Result<&Elements<T>, Reason> {
-    T::unwrap(array).ok_or_else(|| {
-        let (found, expected) = (type_name(array.dtype() as i32), type_name(T::DTYPE as i32));
-        format!("its operands have elements of types {expected} and {found}")
-    })
+    for_any!(data, data => scatter(data, &indices, same(updates)?))
 }
 
 /// Each row of `indices`, `[.., k]`, says where in the first k axes of `data` a slice of `updates`
 /// goes.
-fn scatter<T: Element>(
-    data: Elements<T>,
-    indices: &Array,
-    updates: &Elements<T>,
-) -> Result<Elements<T>, Reason> {
+fn scatter<T: Element>(mut data: Elements<T>, indices: &Array, updates: Elements<T>) -> Outcome {
     let misfit = || {
         let (data, at, updates) = (data.shape(), indices.shape(), updates.shape());
         format!("it scatters {updates:?} into {data:?} at indices of shape {at:?}")
@@ -460,27 +436,18 @@ fn scatter<T: Element>(
     if depth > data.ndim() || *updates.shape() != [rows, &data.shape()[depth..]].concat() {
         return Err(misfit());
     }
-    let lengths = data.shape()[..depth].to_vec();
-    let inner: usize = data.shape()[depth..].iter().product();
     let coordinates = integers(indices)?;
-    let updates = standard(updates.clone());
-    let mut data = standard(data);
-    let count: usize = rows.iter().product();
-    let (Some(to), Some(from)) = (data.as_slice_mut(), updates.as_slice()) else {
-        return Err("its operands are not contiguous".to_owned());
-    };
-    for row in 0..count {
-        let mut offset = 0;
-        for (axis, &length) in lengths.iter().enumerate() {
-            let coordinate = coordinates[row * depth + axis];
-            let at = index(coordinate, length)
-                .ok_or_else(|| format!("its index {coordinate} is not below {length}"))?;
-            offset = offset * length + at;
+    let slices = [&[rows.iter().product()][..], &data.shape()[depth..]].concat();
+    let updates = standard(updates).into_shape_with_order(slices).map_err(|e| e.to_string())?;
+    for (row, update) in updates.outer_iter().enumerate() {
+        let mut target = data.view_mut();
+        for &coordinate in &coordinates[row * depth..][..depth] {
+            let at = index(coordinate, target.len_of(Axis(0)))?;
+            target = target.index_axis_move(Axis(0), at);
         }
-        let target = offset * inner;
-        to[target..target + inner].copy_from_slice(&from[row * inner..(row + 1) * inner]);
+        target.assign(&update);
     }
-    Ok(data)
+    Ok(T::wrap(data))
 }
 
 pub fn trilu(call: &mut Call) -> Outcome {
@@ -500,10 +467,9 @@ pub fn trilu(call: &mut Call) -> Outcome {
 fn triangle<T: Element>(mut x: Elements<T>, k: i64, upper: bool) -> Elements<T> {
     let rank = x.ndim();
     for (at, element) in x.indexed_iter_mut() {
-        let (row, column) = (at[rank - 2] as i64, at[rank - 1] as i64);
-        let above = column - row >= k;
-        let below = column - row <= k;
-        if !(if upper { above } else { below }) {
+        let diagonal = at[rank - 1] as i64 - at[rank - 2] as i64;
+        let outside = if upper { diagonal < k } else { diagonal > k };
+        if outside {
             *element = T::default();
         }
     }

@@ -1,10 +1,9 @@
 //! Weights as the file stores them.
 
-use super::call::type_name;
 use super::{Constants, NotConstant, Origin, layout};
 use crate::array::{Array, Element};
-use crate::graph::NodeId;
-use crate::proto::{NodeProto, TensorProto, raw_bytes, tensor_proto::DataType};
+use crate::graph::{NodeId, facts};
+use crate::proto::{TensorProto, raw_bytes, tensor_proto::DataType, type_name};
 use bytes::Bytes;
 use half::{bf16, f16};
 use ndarray::Array2;
@@ -109,10 +108,11 @@ impl<'m> Constants<'_, 'm> {
             let node = self.node(output.node);
             if node.is("Constant") {
                 is_initializer = false;
-                break constant_tensor(node);
+                break node.tensor("value").filter(|_| node.attribute.len() == 1);
             }
+            let moves = facts::passes(node) || node.is("Transpose");
             let input = self.inputs(output.node)?.first().copied().flatten();
-            let (true, Some(input)) = (is_view(node), input) else { return Ok(None) };
+            let Some(input) = input.filter(|_| moves) else { return Ok(None) };
             path.push(output.node);
             origin = input;
         };
@@ -158,17 +158,6 @@ impl<'m> Constants<'_, 'm> {
             _ => None,
         })
     }
-}
-
-fn constant_tensor(node: &NodeProto) -> Option<&TensorProto> {
-    match node.attribute.as_slice() {
-        [only] if only.name() == "value" => only.t.as_ref(),
-        _ => None,
-    }
-}
-
-fn is_view(node: &NodeProto) -> bool {
-    matches!(node.standard(), "Identity" | "Dropout" | "Cast" | "Transpose" | "Reshape")
 }
 
 /// A way to look at a stored tensor.
@@ -232,7 +221,7 @@ impl<'m> Look<'m> {
 
     fn matrix(self) -> Option<Matrix> {
         let stored = <[usize; 2]>::try_from(self.stored).ok()?;
-        let dtype = DataType::try_from(self.tensor.data_type()).ok().filter(|&t| is_float(t))?;
+        let dtype = DataType::try_from(self.tensor.data_type()).ok().filter(|&t| fits_f32(t))?;
         let bytes = match &self.tensor.raw_data {
             Some(bytes) => raw_bytes(self.tensor).map(|_| bytes.clone())?,
             None => raw_bytes(self.tensor)?.into_owned().into(),
@@ -250,7 +239,7 @@ impl<'m> Look<'m> {
 
 fn computed(array: Array, value: &str, fold: Option<&Fold>) -> Result<Matrix, NotConstant> {
     let dtype = array.dtype();
-    if !is_float(dtype) {
+    if !fits_f32(dtype) {
         let why = format!(
             "has elements of type {}, not floats of at most 32 bits",
             type_name(dtype as i32)
@@ -265,17 +254,14 @@ fn computed(array: Array, value: &str, fold: Option<&Fold>) -> Result<Matrix, No
     let array =
         layout::with_shape(array.permuted([fold.rows, fold.columns].concat()), &[rows, columns])
             .map_err(|why| NotConstant::new(format!("`{value}`:"), &why))?;
-    let transposed =
-        !array.is_standard_layout() && array.clone().reversed_axes().is_standard_layout();
-    let (array, stored) = if transposed {
-        (array.reversed_axes(), [columns, rows])
-    } else {
-        (array, [rows, columns])
-    };
+    let turned = array.clone().permuted(vec![1, 0]);
+    let transposed = !array.is_standard_layout() && turned.is_standard_layout();
+    let (array, stored) =
+        if transposed { (turned, [columns, rows]) } else { (array, [rows, columns]) };
     Ok(Matrix { bytes: array.to_bytes(), dtype, stored, transposed, rank, initializer: None })
 }
 
-fn is_float(dtype: DataType) -> bool {
+fn fits_f32(dtype: DataType) -> bool {
     matches!(dtype, DataType::Float | DataType::Float16 | DataType::Bfloat16)
 }
 

@@ -6,7 +6,6 @@
 
 mod activation;
 mod call;
-mod einsum;
 mod elementwise;
 mod layout;
 mod live;
@@ -14,6 +13,7 @@ mod matrix;
 mod normalize;
 mod number;
 mod operators;
+mod product;
 mod quantize;
 mod reduce;
 
@@ -21,11 +21,12 @@ pub use matrix::{Fold, Matrix};
 
 use super::{
     id::{GraphId, NodeId},
-    view::View,
+    view::{Definition, View},
 };
 use crate::array::Array;
 use crate::proto::{
     ModelProto, NodeProto, SparseTensorProto, TensorProto, element_count, tensor_proto::DataType,
+    type_name,
 };
 use call::{Call, Limit};
 use live::{Key, Live};
@@ -275,30 +276,25 @@ impl<'v, 'm> Constants<'v, 'm> {
 
     /// Where a value comes from that a node of this graph or one around it reads.
     fn origin_from(&self, view: &'v View<'m>, name: &str) -> Result<Origin<'m>, NotConstant> {
-        for view in std::iter::successors(Some(view), |view| view.outer()) {
-            if let Some(tensor) = view.default_of(name).filter(|_| self.assume_defaults) {
-                return Ok(Origin::Stored(tensor));
+        match view.find(name) {
+            Some((_, Definition::Dense(tensor))) => Ok(Origin::Stored(tensor)),
+            Some((_, Definition::Input(Some(default)))) if self.assume_defaults => {
+                Ok(Origin::Stored(default))
             }
-            if view.is_input(name) {
-                return Err(NotConstant::new(format!("`{name}`"), "is an input of the graph"));
+            Some((_, Definition::Sparse(tensor))) => Ok(Origin::Sparse(tensor)),
+            Some((_, Definition::Input(_))) => {
+                Err(NotConstant::new(format!("`{name}`"), "is an input of the graph"))
             }
-            if let Some(node) = view.producer(name) {
+            Some((view, Definition::Made(node))) => {
                 let index = view.node(node).output.iter().position(|o| o == name).unwrap_or(0);
                 let branch = if view.node(node).is("If") { self.taken(node) } else { None };
-                return match branch.and_then(|branch| Some((branch, branch.outputs().get(index)?)))
-                {
+                match branch.and_then(|branch| Some((branch, branch.outputs().get(index)?))) {
                     Some((branch, value)) => self.origin_from(branch, value),
                     None => Ok(Origin::Made(Output { node, index })),
-                };
+                }
             }
-            if let Some(tensor) = view.initializer(name) {
-                return Ok(Origin::Stored(tensor));
-            }
-            if let Some(tensor) = view.sparse(name) {
-                return Ok(Origin::Sparse(tensor));
-            }
+            None => Err(NotConstant::new(format!("`{name}`"), "is made by nothing in the graph")),
         }
-        Err(NotConstant::new(format!("`{name}`"), "is made by nothing in the graph"))
     }
 
     /// Where a node's inputs come from; `None` for those left out.
@@ -467,7 +463,7 @@ fn stored(tensor: &TensorProto) -> Result<Array, NotConstant> {
         let why = format!(
             "can't be read: shape {:?}, element type {}",
             tensor.dims,
-            call::type_name(tensor.data_type())
+            type_name(tensor.data_type())
         );
         NotConstant::new(format!("`{}`", tensor.name()), &why)
     })

@@ -1,11 +1,9 @@
 //! Normalisations, computed in `f64` and rounded once.
 
-use super::call::{Call, Reason, axis_indices};
-use super::elementwise::{broadcast, no_such};
-use crate::array::{Array, Element, Elements, for_any};
+use super::call::{Call, Outcome, axis_indices, converted};
+use super::elementwise::broadcast;
+use crate::array::{Array, Element, for_any};
 use ndarray::{ArrayD, Axis};
-
-type Outcome = Result<Array, Reason>;
 
 /// `(x - mean) / sqrt(variance + epsilon) · gain + shift` along the last axes, from `axis` on.
 pub fn layer(call: &mut Call) -> Outcome {
@@ -112,13 +110,9 @@ fn scaled(call: &mut Call, mut unit: ArrayD<f64>, like_x: &Array) -> Outcome {
 }
 
 fn doubles(x: &Array) -> ArrayD<f64> {
-    fn wide<T: Element>(x: &Elements<T>) -> ArrayD<f64> {
-        x.map(|e| e.to_f64())
-    }
-    for_any!(x, x => wide(x))
+    for_any!(x, x => x.map(|e| e.to_f64()))
 }
 
 fn like(x: &Array, values: ArrayD<f64>) -> Outcome {
-    let refused = || no_such(x);
-    Array::F64(values.into_shared()).cast(x.dtype()).ok_or_else(refused)
+    converted(Array::F64(values.into_shared()), x.dtype())
 }

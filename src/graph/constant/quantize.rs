@@ -1,62 +1,53 @@
 //! `QuantizeLinear` and `DequantizeLinear`.
 
-use super::call::{Call, Reason, type_name};
-use super::elementwise::{broadcast, mismatch, no_such};
-use crate::array::{Array, Element, Elements, for_any};
-use crate::proto::tensor_proto::DataType;
+use super::call::{Call, Outcome, Reason, no_such, same};
+use super::elementwise::broadcast;
+use super::number::Types;
+use crate::array::{Array, Element, Elements, Wide, for_any};
+use crate::proto::{
+    tensor_proto::DataType::{self, Int8, Int32, Uint8},
+    type_name,
+};
 use ndarray::{Axis, Zip};
 
-type Outcome = Result<Array, Reason>;
+const CODES: Types = &[Int8, Int32, Uint8];
 
 /// `(x - zero_point) · scale`, the difference in integers.
 pub fn dequantize_linear(call: &mut Call) -> Outcome {
-    let x = call.take(0)?;
+    let x = call.take_of(0, CODES)?;
     let Steps { scale, zero, .. } = Steps::of(call, &x)?;
     call.limit.allow::<f32>(x.shape())?;
     let (scale, zero) = (broadcast(&scale, x.shape())?, broadcast(&zero, x.shape())?);
-    macro_rules! dequantize {
-        ($($variant:ident)+) => {
-            match &x {
-                $(Array::$variant(x) => Zip::from(x).and(scale).and(zero).map_collect(
-                    |&x, &scale, &zero| integer(x).wrapping_sub(zero) as f32 * scale,
-                ),)+
-                other => return Err(no_such(other)),
-            }
-        };
-    }
-    Ok(Array::F32(dequantize!(I8 I32 U8).into_shared()))
+    let values = for_any!(&x, x => Zip::from(x).and(scale).and(zero).map_collect(
+        |x, scale, zero| x.to_i64().wrapping_sub(*zero) as f32 * scale
+    ));
+    Ok(Array::F32(values.into_shared()))
 }
 
 /// `round(x / scale) + zero_point`, half to even, saturated. The result has the zero point's type,
 /// else the one in the attribute `output_dtype`, else `uint8`.
 pub fn quantize_linear(call: &mut Call) -> Outcome {
+    fn quantized<T: Element>(x: Elements<f32>, steps: Steps) -> Outcome {
+        let scale = broadcast(&steps.scale, x.shape())?;
+        let zero = broadcast(&steps.zero, x.shape())?;
+        let codes = Zip::from(&x).and(scale).and(zero).map_collect(|x, scale, zero| {
+            let code = f64::from((x / scale).round_ties_even()) + *zero as f64;
+            T::from_wide(Wide::Float(code.clamp(T::MIN.to_f64(), T::MAX.to_f64())))
+        });
+        Ok(T::wrap(codes.into_shared()))
+    }
     let x = call.take(0)?;
-    let Steps { scale, zero, dtype } = Steps::of(call, &x)?;
+    let steps = Steps::of(call, &x)?;
     let named =
         call.node.int("output_dtype").filter(|&t| t != 0).and_then(|t| i32::try_from(t).ok());
-    let dtype = dtype.map_or(named.unwrap_or(DataType::Uint8 as i32), |t| t as i32);
+    let dtype = steps.dtype.map_or(named.unwrap_or(Uint8 as i32), |t| t as i32);
     let Array::F32(x) = x else { return Err(no_such(&x)) };
     call.limit.allow::<i16>(x.shape())?;
-    let (scale, zero) = (broadcast(&scale, x.shape())?, broadcast(&zero, x.shape())?);
-    macro_rules! quantize {
-        ($type:ident) => {
-            $type::wrap(
-                Zip::from(&x)
-                    .and(scale)
-                    .and(zero)
-                    .map_collect(|&x, &scale, &zero| {
-                        let code = f64::from((x / scale).round_ties_even()) + zero as f64;
-                        code.clamp($type::MIN.into(), $type::MAX.into()) as $type
-                    })
-                    .into_shared(),
-            )
-        };
+    match DataType::try_from(dtype) {
+        Ok(Int8) => quantized::<i8>(x, steps),
+        Ok(Uint8) => quantized::<u8>(x, steps),
+        _ => Err(format!("it quantises to {}", type_name(dtype))),
     }
-    Ok(match DataType::try_from(dtype) {
-        Ok(DataType::Int8) => quantize!(i8),
-        Ok(DataType::Uint8) => quantize!(u8),
-        _ => return Err(format!("it quantises to {}", type_name(dtype))),
-    })
 }
 
 /// Codes of 0 to 255 for the range of all elements, with its scale and its zero point.
@@ -82,10 +73,7 @@ struct Steps {
 impl Steps {
     /// One step for all elements, one per index of an axis, or one per block of an axis.
     fn of(call: &mut Call, x: &Array) -> Result<Self, Reason> {
-        let scale = match call.take(1)? {
-            Array::F32(scale) => scale,
-            other => return Err(mismatch(x, &other)),
-        };
+        let scale = same::<f32>(call.take(1)?)?;
         let zero = call.take_optional(2);
         if let Some(zero) = zero.as_ref().filter(|zero| zero.shape() != scale.shape()) {
             let (scale, zero) = (scale.shape(), zero.shape());
@@ -96,7 +84,7 @@ impl Steps {
         let block = call.node.int("block_size").unwrap_or(0);
         let dtype = zero.as_ref().map(Array::dtype);
         let zero = match zero {
-            Some(zero) => for_any!(zero, z => z.mapv(integer).into_shared()),
+            Some(zero) => for_any!(zero, z => z.mapv(Element::to_i64).into_shared()),
             None => Elements::zeros(scale.raw_dim()),
         };
         Ok(Steps {
@@ -133,9 +121,4 @@ fn along<T: Element>(
     let mut broad = vec![1; shape.len()];
     broad[axis] = length;
     steps.into_shape_with_order(broad).map_err(|e| e.to_string())
-}
-
-#[inline]
-fn integer<T: Element>(element: T) -> i64 {
-    i64::from_wide(element.widen())
 }

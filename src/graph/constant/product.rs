@@ -1,21 +1,54 @@
-//! `Einsum`, as products of matrices.
+//! `Einsum`, `MatMul` and `Gemm`, as products of stacks of matrices.
 
-use super::call::{Call, Limit, Reason};
+use super::call::{Call, Limit, Outcome, Reason, converted, same};
+use super::elementwise::combined;
 use super::layout::standard;
+use super::number::{ADD, FLOATS, MUL};
 use crate::array::{Array, Element, Elements};
 use crate::graph::Equation;
 use ndarray::{ArcArray, Axis, Ix3, LinalgScalar};
+use std::collections::HashSet;
 
-pub fn einsum(call: &mut Call) -> Result<Array, Reason> {
+pub fn einsum(call: &mut Call) -> Outcome {
     let text = call.node.string("equation").ok_or("its equation is missing")?;
     let equation =
         Equation::parse(text).ok_or_else(|| format!("its equation `{text}` can't be read"))?;
+    product(&equation, &call.take_all()?, call.limit)
+}
+
+/// Of a vector, a matrix or a stack with a matrix, or with as many as it has.
+pub fn mat_mul(call: &mut Call) -> Outcome {
     let operands = call.take_all()?;
-    match operands.first() {
-        Some(Array::F32(_)) => multiplied::<f32>(&equation, &operands, call.limit),
-        Some(Array::F64(_)) => multiplied::<f64>(&equation, &operands, call.limit),
-        _ => Err("it is computed for floats only".to_owned()),
-    }
+    let ranks: Vec<usize> = operands.iter().map(|operand| operand.shape().len()).collect();
+    let &[a, b] = &ranks[..] else { return Err("it multiplies two matrices".to_owned()) };
+    let outer: Vec<char> = ('α'..).take(a.saturating_sub(1)).collect();
+    let stack = outer.split_last().map_or(&outer[..], |(_, stack)| stack);
+    let shared = stack.get(stack.len().saturating_sub(b.saturating_sub(2))..).unwrap_or_default();
+    let terms = vec![[&outer[..], &['k']].concat(), [shared, &['k', 'n']].concat()];
+    product(&Equation { terms, output: [&outer[..], &['n']].concat() }, &operands, call.limit)
+}
+
+/// `alpha · A' · B' + beta · C`.
+pub fn gemm(call: &mut Call) -> Outcome {
+    let operands = [call.take(0)?, call.take(1)?];
+    let (node, limit) = (call.node, call.limit);
+    let term = |turned, [row, column]: [char; 2]| {
+        if node.flag(turned) { vec![column, row] } else { vec![row, column] }
+    };
+    let terms = vec![term("transA", ['m', 'k']), term("transB", ['k', 'n'])];
+    let y = product(&Equation { terms, output: vec!['m', 'n'] }, &operands, limit)?;
+    let times = |x: Array, name| match node.float(name) {
+        Some(factor) => {
+            let factor = converted(Array::from_scalar(factor), x.dtype())?;
+            combined(x, factor, FLOATS, MUL, limit)
+        }
+        None => Ok(x),
+    };
+    let y = times(y, "alpha")?;
+    let Some(c) = call.take_optional(2) else { return Ok(y) };
+    let shapes = [y.shape().to_vec(), c.shape().to_vec()];
+    let sum = combined(y, times(c, "beta")?, FLOATS, ADD, limit)?;
+    if sum.shape() == shapes[0] { Ok(sum) } else { Err(format!("it adds up shapes {shapes:?}")) }
 }
 
 /// An operand, or the product of some, with a letter for each of its axes.
@@ -27,25 +60,30 @@ struct Term<T: Element> {
 /// Matrices of one shape.
 type Stack<T> = ArcArray<T, Ix3>;
 
+fn product(equation: &Equation, operands: &[Array], limit: Limit) -> Outcome {
+    match operands.first() {
+        Some(Array::F32(_)) => multiplied::<f32>(equation, operands, limit),
+        Some(Array::F64(_)) => multiplied::<f64>(equation, operands, limit),
+        _ => Err("it is computed for floats only".to_owned()),
+    }
+}
+
 fn multiplied<T: Element + LinalgScalar>(
     equation: &Equation,
     operands: &[Array],
     limit: Limit,
-) -> Result<Array, Reason> {
+) -> Outcome {
     if operands.len() != equation.terms.len() {
         return Err(format!("its equation has {} terms", equation.terms.len()));
     }
     let mut product: Option<Term<T>> = None;
     for (at, (axes, operand)) in equation.terms.iter().zip(operands).enumerate() {
-        let elements = T::unwrap(operand).ok_or("its operands are of several types")?.clone();
-        let mut sorted = axes.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        if sorted.len() != elements.ndim()
-            || axes.len() != sorted.len()
-            || axes.contains(&Equation::REST)
-        {
-            return Err(format!("its term {at} is no list of the axes of {:?}", elements.shape()));
+        let elements = same::<T>(operand.clone())?;
+        let distinct: HashSet<char> = axes.iter().copied().collect();
+        let fits = [axes.len(), distinct.len()] == [elements.ndim(); 2];
+        if !fits || distinct.contains(&Equation::REST) {
+            let (shape, axes) = (elements.shape(), String::from_iter(axes));
+            return Err(format!("its operand {at} has shape {shape:?}, not the axes {axes}"));
         }
         let needed = [&equation.terms[at + 1..].concat()[..], &equation.output].concat();
         let term = Term { axes: axes.clone(), elements };
@@ -86,10 +124,11 @@ impl<T: Element + LinalgScalar> Term<T> {
         let summed = of(&a, &|c| b.axes.contains(c) && !needed.contains(c));
         let rows = of(&a, &|c| !b.axes.contains(c));
         let columns = of(&b, &|c| !a.axes.contains(c));
+        let shapes = [a.elements.shape().to_vec(), b.elements.shape().to_vec()];
         let (x, left) = a.matrices([&stacked, &rows, &summed])?;
         let (y, right) = b.matrices([&stacked, &summed, &columns])?;
         if [left[0].clone(), left[2].clone()] != [right[0].clone(), right[1].clone()] {
-            return Err("axes of one letter have different lengths".to_owned());
+            return Err(format!("it multiplies along axes of different lengths: {shapes:?}"));
         }
         let shape = [&left[0][..], &left[1], &right[2]].concat();
         limit.allow::<T>(&shape)?;
