@@ -104,10 +104,9 @@ impl Pattern {
     pub fn at(&self, view: &View, constants: &Constants, root: NodeId) -> Result<Bindings, Miss> {
         let bound = Bindings { nodes: vec![None; self.nodes.len()], ..Bindings::default() };
         let nearest = Miss { matched: 0, why: String::new() };
-        let mut search =
-            Search { pattern: self, view, constants, bound, trail: Vec::new(), nearest };
+        let mut search = Search { pattern: self, view, constants, bound, nearest };
         match search.reach(vec![Goal::Node(self.nodes.len() - 1, root)]) {
-            true => Ok(Bindings { facts: search.trail.len(), ..search.bound }),
+            true => Ok(search.bound),
             false => Err(search.nearest),
         }
     }
@@ -119,12 +118,12 @@ impl Pattern {
 
     /// What makes the pattern match nothing, or less than it says.
     fn check(&self) -> Result<(), String> {
-        let Some((root, inner)) = self.nodes.split_last() else {
+        let Some((_, inner)) = self.nodes.split_last() else {
             return Err("it has no node".into());
         };
         let mut seen = HashSet::new();
-        let names = self.nodes.iter().flat_map(|n| &n.output).chain(self.captures_as_strings());
-        if let Some(twice) = names.filter(|n| !n.is_empty()).find(|n| !seen.insert(*n)) {
+        let mut names = self.nodes.iter().flat_map(NodeProto::outputs).chain(self.captures());
+        if let Some(twice) = names.find(|name| !seen.insert(*name)) {
             return Err(format!("`{twice}` is defined twice"));
         }
         for (index, node) in self.nodes.iter().enumerate() {
@@ -141,15 +140,11 @@ impl Pattern {
                 return Err(format!("`{name}` is read before it is made"));
             }
         }
-        let read: HashSet<&String> = inner.iter().chain([root]).flat_map(|n| &n.input).collect();
+        let read: HashSet<&String> = self.nodes.iter().flat_map(|n| &n.input).collect();
         match inner.iter().find(|n| n.output.iter().all(|o| !read.contains(o))) {
             Some(node) => Err(format!("no later node reads `{}`", node.label())),
             None => Ok(()),
         }
-    }
-
-    fn captures_as_strings(&self) -> impl Iterator<Item = &String> {
-        self.captured().filter_map(|(_, attribute)| attribute.ref_attr_name.as_ref())
     }
 }
 
@@ -163,15 +158,13 @@ fn producers(nodes: &[NodeProto]) -> HashMap<String, (usize, usize)> {
 /// A pattern's name for all the inputs that are left.
 pub const REST: &str = "rest";
 
-/// One attempt at one root. What holds is written into `bound`, and taken back where an order of
-/// operands turns out wrong.
+/// One attempt at one root. What holds is written into `bound`, which is as before where an order of
+/// operands turned out wrong.
 struct Search<'a, 'm> {
     pattern: &'a Pattern,
     view: &'a View<'m>,
     constants: &'a Constants<'a, 'm>,
     bound: Bindings,
-    /// Every fact that holds, in order.
-    trail: Vec<Fact<'a>>,
     /// The miss before which the most facts held.
     nearest: Miss,
 }
@@ -185,15 +178,8 @@ enum Goal<'a> {
     Value(&'a str, &'a str),
 }
 
-/// What holds, with what it wrote into the bindings.
-enum Fact<'a> {
-    Operator(usize),
-    InputCount,
-    Attribute(Option<&'a str>),
-    Value(Option<&'a str>),
-}
-
 /// What a goal leads to.
+#[derive(Default)]
 struct Next<'a> {
     goals: Vec<Goal<'a>>,
     /// The same, with the operands in the other order.
@@ -215,11 +201,11 @@ impl<'a> Search<'a, '_> {
                 }
                 Ok(Next { goals: more, or: None }) => goals.extend(more),
                 Ok(Next { goals: first, or: Some(second) }) => {
-                    let so_far = self.trail.len();
+                    let before = self.bound.clone();
                     if self.reach([&goals[..], &first].concat()) {
                         return true;
                     }
-                    self.take_back(so_far);
+                    self.bound = before;
                     goals.extend(second);
                 }
             }
@@ -228,23 +214,8 @@ impl<'a> Search<'a, '_> {
     }
 
     fn miss(&mut self, why: String) {
-        if self.nearest.why.is_empty() || self.trail.len() > self.nearest.matched {
-            self.nearest = Miss { matched: self.trail.len(), why };
-        }
-    }
-
-    fn take_back(&mut self, so_far: usize) {
-        for fact in self.trail.drain(so_far..) {
-            match fact {
-                Fact::Operator(node) => self.bound.nodes[node] = None,
-                Fact::InputCount => {}
-                Fact::Attribute(name) => {
-                    name.map(|n| self.bound.attributes.remove(n));
-                }
-                Fact::Value(name) => {
-                    name.map(|n| self.bound.values.remove(n));
-                }
-            }
+        if self.nearest.why.is_empty() || self.bound.facts > self.nearest.matched {
+            self.nearest = Miss { matched: self.bound.facts, why };
         }
     }
 
@@ -253,7 +224,7 @@ impl<'a> Search<'a, '_> {
         if let Some(other) = self.bound.nodes[wanted] {
             let of = |id| self.view.node(id).label();
             return match other == id {
-                true => Ok(Next::none()),
+                true => Ok(Next::default()),
                 false => {
                     Err(format!("nodes `{}` and `{}` would have to be one", of(other), of(id)))
                 }
@@ -267,10 +238,10 @@ impl<'a> Search<'a, '_> {
                 want.operator()
             ));
         }
-        self.trail.push(Fact::Operator(wanted));
         self.bound.nodes[wanted] = Some(id);
+        self.bound.facts += 1;
         let inputs = counted_inputs(want, node)?;
-        self.trail.push(Fact::InputCount);
+        self.bound.facts += 1;
         for attribute in &want.attribute {
             self.attribute(attribute, node)?;
         }
@@ -291,19 +262,17 @@ impl<'a> Search<'a, '_> {
         Ok(Next { goals: goals(&inputs), or: other.map(|pairs| goals(&pairs)) })
     }
 
-    fn attribute(&mut self, want: &'a AttributeProto, node: &NodeProto) -> Result<(), String> {
-        let found = attribute::matched(want, node)?;
-        let captured = found.map(|found| {
+    fn attribute(&mut self, want: &AttributeProto, node: &NodeProto) -> Result<(), String> {
+        if let Some(found) = attribute::matched(want, node)? {
             self.bound.attributes.insert(want.ref_attr_name().to_owned(), found.clone());
-            want.ref_attr_name()
-        });
-        self.trail.push(Fact::Attribute(captured));
+        }
+        self.bound.facts += 1;
         Ok(())
     }
 
     fn value(&mut self, name: &'a str, value: &'a str) -> Result<Next<'a>, String> {
         match (name, value) {
-            (_, "") if name.is_empty() || is_optional(name) => return Ok(Next::none()),
+            (_, "") if name.is_empty() || is_optional(name) => return Ok(Next::default()),
             ("", _) => return Err(format!("`{value}` is given where the pattern has no input")),
             (_, "") => return Err(format!("its input `{name}` is left out")),
             _ => {}
@@ -328,18 +297,12 @@ impl<'a> Search<'a, '_> {
                 .map_err(|why| format!("its `{name}`, `{value}`, is not constant: {why}"))?;
         }
         self.bind(name, value);
-        Ok(Next::none())
+        Ok(Next::default())
     }
 
-    fn bind(&mut self, name: &'a str, value: &str) {
-        let new = self.bound.values.insert(name.to_owned(), value.to_owned()).is_none();
-        self.trail.push(Fact::Value(new.then_some(name)));
-    }
-}
-
-impl Next<'_> {
-    fn none() -> Self {
-        Next { goals: Vec::new(), or: None }
+    fn bind(&mut self, name: &str, value: &str) {
+        self.bound.values.insert(name.to_owned(), value.to_owned());
+        self.bound.facts += 1;
     }
 }
 
