@@ -47,20 +47,17 @@ pub fn low_rank(weight: &Matrix, ternary: &Ternary, rank: usize) -> Result<Corre
     let e = Tall::of(&residual.data, n, k);
     let (mut values, long, short) = e.leading(rank);
     values.iter_mut().for_each(|value| *value *= unit);
-    let (u, v) = if n >= k { (long, short) } else { (short, long) };
+    let (mut u, mut v) = if n >= k { (long, short) } else { (short, long) };
     let kept: f64 = values.iter().map(|s| f64::from(*s).powi(2)).sum();
     let left = (residual.squares - kept).max(0.0);
-    let mut correction = Correction {
-        u: vec![0.0; n * rank],
-        v: vec![0.0; k * rank],
-        errors: residual.relative([residual.squares, left]),
-    };
     for (column, value) in values.iter().enumerate() {
         let root = sign(u.column(column).iter().copied()) * value.sqrt();
-        fill(&mut correction.u, rank, column, u.column(column).iter().map(|x| x * root));
-        fill(&mut correction.v, rank, column, v.column(column).iter().map(|x| x * root));
+        u.column_mut(column).scale_mut(root);
+        v.column_mut(column).scale_mut(root);
     }
-    Ok(correction)
+    let by_rows = |matrix: DMatrix<f32>| matrix.transpose().as_slice().to_vec();
+    let errors = residual.relative([residual.squares, left]);
+    Ok(Correction { u: by_rows(u), v: by_rows(v), errors })
 }
 
 /// A correction that does nothing before it is trained: U is zero, and V is drawn evenly from
@@ -152,44 +149,31 @@ fn subtract(values: &mut [f32], ternary: &Ternary, row: usize) {
 /// the same.
 const STRIP: usize = 128;
 
-/// A matrix with at least as many rows as columns, or the transpose of one with fewer.
-enum Tall<'e> {
-    /// `[long, short]`, row after row: columns of the view are its rows.
-    Rows(DMatrixView<'e, f32>),
-    /// `[long, short]`, column after column.
-    Columns(DMatrixView<'e, f32>),
+/// E, or its transpose where E has fewer rows than columns.
+struct Tall<'e> {
+    /// The transpose of E, `[k, n]`: what lies row after row lies column after column of it.
+    flipped: DMatrixView<'e, f32>,
+    is_flipped: bool,
 }
 
 impl<'e> Tall<'e> {
     /// Of `[n, k]`, row after row.
     fn of(data: &'e [f32], n: usize, k: usize) -> Self {
-        match n >= k {
-            true => Tall::Rows(DMatrixView::from_slice(data, k, n)),
-            false => Tall::Columns(DMatrixView::from_slice(data, k, n)),
-        }
+        Tall { flipped: DMatrixView::from_slice(data, k, n), is_flipped: n < k }
     }
 
     fn short(&self) -> usize {
-        match self {
-            Tall::Rows(e) => e.nrows(),
-            Tall::Columns(e) => e.ncols(),
-        }
+        self.flipped.nrows().min(self.flipped.ncols())
     }
 
-    /// `A·b`, `[long, width]`, on all cores.
+    /// `A·b`, `[long, width]`.
     fn times(&self, b: &DMatrix<f32>) -> DMatrix<f32> {
-        match self {
-            Tall::Rows(e) => in_strips(e.ncols(), |at, count| e.columns(at, count).tr_mul(b)),
-            Tall::Columns(e) => in_strips(e.nrows(), |at, count| e.rows(at, count) * b),
-        }
+        product(&self.flipped, !self.is_flipped, b)
     }
 
-    /// `Aᵀ·b`, `[short, width]`, on all cores.
+    /// `Aᵀ·b`, `[short, width]`.
     fn transposed_times(&self, b: &DMatrix<f32>) -> DMatrix<f32> {
-        match self {
-            Tall::Rows(e) => in_strips(e.nrows(), |at, count| e.rows(at, count) * b),
-            Tall::Columns(e) => in_strips(e.ncols(), |at, count| e.columns(at, count).tr_mul(b)),
-        }
+        product(&self.flipped, self.is_flipped, b)
     }
 
     /// The leading singular values, in descending order, with their vectors of the long and the short side.
@@ -197,7 +181,8 @@ impl<'e> Tall<'e> {
         let basis = self.subspace(rank);
         let image = match &basis {
             Some(basis) => self.times(basis),
-            None => self.whole(),
+            None if self.is_flipped => self.flipped.clone_owned(),
+            None => self.flipped.transpose(),
         };
         let eigen = SymmetricEigen::new(gram(&image));
         let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
@@ -219,14 +204,6 @@ impl<'e> Tall<'e> {
             column.scale_mut(if *value > 0.0 { value.recip() } else { 0.0 });
         }
         (values, long, short)
-    }
-
-    /// All of it, column after column.
-    fn whole(&self) -> DMatrix<f32> {
-        match self {
-            Tall::Rows(e) => e.transpose(),
-            Tall::Columns(e) => e.clone_owned(),
-        }
     }
 
     /// An orthonormal basis, `[short, width]`, of a space that holds the leading directions; `None` for the
@@ -255,6 +232,14 @@ impl<'e> Tall<'e> {
     }
 }
 
+/// `m·b`, or `mᵀ·b`, on all cores.
+fn product(m: &DMatrixView<f32>, transposed: bool, b: &DMatrix<f32>) -> DMatrix<f32> {
+    match transposed {
+        true => in_strips(m.ncols(), |at, count| m.columns(at, count).tr_mul(b)),
+        false => in_strips(m.nrows(), |at, count| m.rows(at, count) * b),
+    }
+}
+
 /// `bᵀ·b`, in f64.
 fn gram(b: &DMatrix<f32>) -> DMatrix<f64> {
     let b = b.map(f64::from);
@@ -280,13 +265,6 @@ fn in_strips<T: RealField + Copy>(
 fn sign(values: impl Iterator<Item = f32>) -> f32 {
     let largest = values.fold(0.0f32, |most, x| if x.abs() > most.abs() { x } else { most });
     if largest < 0.0 { -1.0 } else { 1.0 }
-}
-
-/// Sets one column of a row-major matrix.
-fn fill(matrix: &mut [f32], columns: usize, column: usize, values: impl Iterator<Item = f32>) {
-    for (row, value) in matrix.chunks_mut(columns).zip(values) {
-        row[column] = value;
-    }
 }
 
 /// Numbers that are the same everywhere: BLAKE3 of a seed, as long as needed.
