@@ -66,18 +66,6 @@ pub(super) struct Flow<'v, 'm> {
     base: HashMap<Value, Value>,
 }
 
-/// Which values the latest walk has met, without clearing between walks.
-struct Seen {
-    walk: usize,
-    by: Vec<usize>,
-}
-
-impl Seen {
-    fn first(&mut self, value: Value) -> bool {
-        std::mem::replace(&mut self.by[value], self.walk) != self.walk
-    }
-}
-
 /// What the content of a value reaches before the next stop.
 #[derive(Default)]
 pub(super) struct Reach {
@@ -117,9 +105,8 @@ impl<'v, 'm> Flow<'v, 'm> {
             core.scores.iter().for_each(|v| flow.mark(*v, Stop::Scores));
             core.context.iter().for_each(|v| flow.mark(*v, Stop::Context(index)));
         }
-        let mut seen = Seen { walk: 0, by: vec![0; count] };
         for (id, _) in view.nodes() {
-            flow.settle(id, &mut seen);
+            flow.settle(id);
         }
         flow
     }
@@ -130,7 +117,7 @@ impl<'v, 'm> Flow<'v, 'm> {
     }
 
     /// Fills in what is known of a node's outputs, its inputs being settled.
-    fn settle(&mut self, id: NodeId, seen: &mut Seen) {
+    fn settle(&mut self, id: NodeId) {
         let node = &self.wires.nodes[id];
         let payload = self.wires.payload(node);
         let Some(level) = payload.iter().map(|v| self.level[*v]).max() else { return };
@@ -139,7 +126,7 @@ impl<'v, 'm> Flow<'v, 'm> {
         let outputs = node.outputs.clone();
         let reduces = facts::reduces(node.proto);
         let scales = node.op == "DynamicQuantizeLinear";
-        let base = self.residual_base(id, &payload, seen);
+        let base = self.residual_base(id, &payload);
         let root = common(carried.iter().map(|v| self.root[*v]));
         for (index, value) in outputs.into_iter().enumerate() {
             let Some(value) = value.filter(|v| self.stop[*v].is_none()) else { continue };
@@ -156,7 +143,7 @@ impl<'v, 'm> Flow<'v, 'm> {
     }
 
     /// What the node adds something to that a block made of it.
-    fn residual_base(&self, id: NodeId, payload: &[Value], seen: &mut Seen) -> Option<Value> {
+    fn residual_base(&self, id: NodeId, payload: &[Value]) -> Option<Value> {
         let node = &self.wires.nodes[id];
         let skips = node.op.starts_with("Skip") && node.op.contains("Norm");
         if !(skips || matches!(node.op, "Add" | "Sum" | "BiasAdd")) {
@@ -169,18 +156,17 @@ impl<'v, 'm> Flow<'v, 'm> {
         let base = |v: &&Value| self.level[**v].is_content();
         payload.iter().filter(|v| made_by_block(**v)).find_map(|&made| {
             let joins = |base: &&Value| {
-                self.root[made] != self.root[**base] && self.reads(made, **base, id, seen)
+                self.root[made] != self.root[**base] && self.reads(made, **base, id)
             };
             payload.iter().filter(base).find(joins).copied()
         })
     }
 
     /// Whether `made` is computed from `base`, or from what `base` was before a block beside it.
-    fn reads(&self, made: Value, base: Value, at: NodeId, seen: &mut Seen) -> bool {
+    fn reads(&self, made: Value, base: Value, at: NodeId) -> bool {
         let before = self.base.get(&self.root[base]);
-        std::iter::once(&base)
-            .chain(before)
-            .any(|v| self.is_ancestor(self.peeled(*v, at), made, seen))
+        let mut bases = std::iter::once(&base).chain(before);
+        bases.any(|v| self.is_ancestor(self.peeled(*v, at), made))
     }
 
     /// The value before casts, scalings and reshapings, made by the nodes before `at`.
@@ -196,10 +182,9 @@ impl<'v, 'm> Flow<'v, 'm> {
     }
 
     /// Whether `later` is computed from `earlier`, or from what its node makes.
-    fn is_ancestor(&self, earlier: Value, later: Value, seen: &mut Seen) -> bool {
-        seen.walk += 1;
+    fn is_ancestor(&self, earlier: Value, later: Value) -> bool {
         let origin = self.wires.producer[earlier];
-        let mut stack = vec![later];
+        let (mut stack, mut seen) = (vec![later], HashSet::new());
         while let Some(value) = stack.pop() {
             let producer = self.wires.producer[value];
             if value == earlier || (producer.is_some() && producer == origin) {
@@ -207,7 +192,7 @@ impl<'v, 'm> Flow<'v, 'm> {
             }
             let Some(id) = producer.filter(|id| origin.is_none_or(|o| *id > o)) else { continue };
             for input in self.wires.nodes[id].reads() {
-                if !self.wires.constant[input] && seen.first(input) {
+                if !self.wires.constant[input] && seen.insert(input) {
                     stack.push(input);
                 }
             }

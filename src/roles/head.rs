@@ -5,17 +5,14 @@ use super::{
     flow::{Flow, Level, Reach},
     wires::{Node, Projection, Value},
 };
-use crate::{
-    graph::{View, facts},
-    proto::TensorProto,
-};
+use crate::{graph::facts, proto::TensorProto};
 use std::collections::HashSet;
 
 /// Gives the sites after the last block their roles. By site: whether it is one of them.
-pub(super) fn assign_heads(view: &View, flow: &Flow, roles: &mut [Role]) -> Vec<bool> {
+pub(super) fn assign_heads(flow: &Flow, roles: &mut [Role]) -> Vec<bool> {
     let sites = &flow.wires.sites;
     let free: Vec<usize> = (0..sites.len()).filter(|i| roles[*i] == Role::Other).collect();
-    let vocabularies = vocabularies(view, flow);
+    let vocabularies = vocabularies(flow);
     let pooled = pooled(flow, &free);
     let mut heads = vec![false; sites.len()];
     for &index in free.iter().rev() {
@@ -104,7 +101,8 @@ fn is_looked_up(flow: &Flow, table: Value) -> bool {
 }
 
 /// The number of rows of every stored matrix that rows are picked from.
-fn vocabularies(view: &View, flow: &Flow) -> HashSet<usize> {
+fn vocabularies(flow: &Flow) -> HashSet<usize> {
+    let view = flow.wires.view;
     let lookups = view.nodes().flat_map(|(_, node)| facts::lookups(node));
     let picks = lookups.filter(|lookup| !flow.wires.is_constant(lookup.index));
     picks.filter_map(|lookup| rows(view.initializer(lookup.table)?)).collect()

@@ -14,6 +14,7 @@ mod wires;
 
 use crate::graph::{Constants, NodeId, View};
 use flow::Flow;
+use serde::Serialize;
 use std::fmt;
 use wires::Wires;
 
@@ -37,7 +38,8 @@ pub struct Site<'m> {
 }
 
 /// What a projection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Role {
     /// Queries.
@@ -124,50 +126,11 @@ impl Role {
             other => other,
         }
     }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Role::Q => "q",
-            Role::K => "k",
-            Role::V => "v",
-            Role::Qkv => "qkv",
-            Role::Kv => "kv",
-            Role::O => "o",
-            Role::CrossQ => "cross_q",
-            Role::CrossK => "cross_k",
-            Role::CrossV => "cross_v",
-            Role::CrossQkv => "cross_qkv",
-            Role::CrossKv => "cross_kv",
-            Role::CrossO => "cross_o",
-            Role::Gate => "gate",
-            Role::Up => "up",
-            Role::GateUp => "gate_up",
-            Role::Down => "down",
-            Role::Fc1 => "fc1",
-            Role::Fc2 => "fc2",
-            Role::Router => "router",
-            Role::ExpertGate => "expert_gate",
-            Role::ExpertUp => "expert_up",
-            Role::ExpertDown => "expert_down",
-            Role::LmHead => "lm_head",
-            Role::Pooler => "pooler",
-            Role::Classifier => "classifier",
-            Role::Embedding => "embedding",
-            Role::LowRank => "low_rank",
-            Role::Other => "other",
-        }
-    }
-}
-
-impl serde::Serialize for Role {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
 }
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        self.serialize(f)
     }
 }
 
@@ -187,7 +150,7 @@ pub fn find<'m>(view: &View<'m>, constants: &Constants<'_, 'm>, sites: &[Site<'m
     let gated = mlp::assign_gated(&flow, &mut roles);
     mlp::assign_experts(&flow, &gated, &routed, &mut roles);
     mlp::assign_plain(&flow, &mut roles);
-    let heads = head::assign_heads(view, &flow, &mut roles);
+    let heads = head::assign_heads(&flow, &mut roles);
     names::assign(&flow, &heads, &mut roles);
     head::assign_embeddings(&flow, &heads, &mut roles);
     roles
