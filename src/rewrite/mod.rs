@@ -8,7 +8,6 @@ mod convert;
 mod emission;
 mod explain;
 mod functions;
-mod parts;
 mod policy;
 mod rule;
 mod survey;

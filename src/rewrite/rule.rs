@@ -10,7 +10,7 @@ use crate::{
     pattern::{Bindings, Miss, Pattern},
     proto::{AttributeProto, tensor_proto::DataType},
     quant::Layout,
-    text,
+    text, values,
 };
 use std::collections::BTreeMap;
 
@@ -184,7 +184,7 @@ impl Rule {
                 let x = bound.values.get(INPUT);
                 let same = x.is_none_or(|x| *x == projection.input);
                 assert!(same, "rule {}: its `{INPUT}` is not the projection's input", self.name);
-                match adds_axes(view, &projection) {
+                match adds_axes(view, constants, &projection) {
                     Some(why) => Err(NoMatch::Refused(bound, why)),
                     None => Ok((bound, projection)),
                 }
@@ -202,12 +202,12 @@ impl Rule {
 }
 
 /// Why a product may have more axes than its activation, and so than a BitLinear's.
-fn adds_axes(view: &View, projection: &Projection) -> Option<String> {
+fn adds_axes(view: &View, constants: &Constants, projection: &Projection) -> Option<String> {
     let Projection { input, weight: Weight { value, rank, fold: None, .. }, .. } = projection
     else {
         return None;
     };
-    let fewer = *rank > 2 && view.rank(input).is_none_or(|axes| axes < *rank);
+    let fewer = *rank > 2 && values::rank(view, constants, input).is_none_or(|axes| axes < *rank);
     fewer.then(|| {
         format!("its weight `{value}` has {rank} axes, and the file does not tell that `{input}` has as many")
     })

@@ -1,7 +1,6 @@
 //! Finds every projection of a model, whatever will become of it.
 
 use super::{
-    parts::part_sizes,
     rule::{Effect, NoMatch, Projection, Rule},
     template::INPUT,
 };
@@ -11,7 +10,7 @@ use crate::{
     pattern::{Bindings, Miss, is_constant_name},
     proto::NodeProto,
     roles::{self, Role},
-    values::norm,
+    values::{norm, part_sizes},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -101,7 +100,7 @@ fn survey_graph<'r>(
         site.bias = own_bias.or_else(|| added_constant(view, constants, output));
         site.part_sizes = match &projection.part_sizes[..] {
             [] => {
-                let shape = projection.lists.get("shape");
+                let shape = projection.lists.get("shape").map(Vec::as_slice);
                 part_sizes(view, constants, output, projection.weight.n, shape)
             }
             known => known.to_vec(),

@@ -23,7 +23,7 @@ use crate::{
     proto::tensor_proto::DataType,
     quant::Layout,
     rewrite::{Effect, Match, Projection, Reject, Rule},
-    values::{Quantized, Stop, quantized},
+    values::{NotQuantized, Quantized, quantized},
 };
 
 pub(super) fn rules() -> [Rule; 6] {
@@ -38,37 +38,29 @@ pub(super) fn rules() -> [Rule; 6] {
             .emit("y = bitonnx.BitLinear(x, codes, scale)")
             .with(narrowed),
         // The product is of integers, and the scales of activation and weight come after it.
-        product("bitnet-scaled-div", "y = Div(p, s)", as_stored),
-        product("bitnet-scaled-mul", "y = Mul(p, s)", as_stored),
+        product("bitnet-scaled-div", "y = Div(p, s)"),
+        product("bitnet-scaled-mul", "y = Mul(p, s)"),
         // The activation's scale is part of the product's operand.
-        product("bitnet", "y = MatMul(q, W)", as_stored),
-        product("bitnet-fused-matmul", &format!("y = {PLAIN_FUSED_MATMUL} (q, W)"), by_attribute),
+        product("bitnet", "y = MatMul(q, W)"),
+        product("bitnet-fused-matmul", &format!("y = {PLAIN_FUSED_MATMUL} (q, W)")),
         Rule::named("bitnet-gemm", Effect::Exact)
             .find(&format!("y = {PLAIN_GEMM} (q, W, b?)"))
             .emit(SUM)
-            .with(|m| Ok(Projection { bias: bias(m)?, ..trained(m, by_attribute(m)?)? })),
+            .with(|m| Ok(Projection { bias: bias(m)?, ..trained(m)? })),
     ]
 }
 
-type LayoutOf = fn(&Match) -> Result<Layout, Reject>;
-
-fn as_stored(_: &Match) -> Result<Layout, Reject> {
-    Ok(Layout::InOut)
-}
-
-fn by_attribute(m: &Match) -> Result<Layout, Reject> {
-    m.layout("transB")
-}
-
-fn product(name: &'static str, pattern: &str, layout: LayoutOf) -> Rule {
+fn product(name: &'static str, pattern: &str) -> Rule {
     Rule::named(name, Effect::Exact)
         .find(pattern)
         .emit("y = bitonnx.BitLinear(x, codes, scale)")
-        .with(move |m| trained(m, layout(m)?))
+        .with(trained)
 }
 
-fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
+fn trained(m: &Match) -> Result<Projection, Reject> {
     let found = found(m, m.root)?;
+    let flipped = m.view.node(found.product).flag("transB");
+    let layout = if flipped { Layout::OutIn } else { Layout::InOut };
     let weight = m.weight_of(found.product, layout)?;
     let narrow = before_cast(m.view, &found.x, weight.data_type()).filter(|_| found.casts);
     Ok(Projection {
@@ -81,11 +73,11 @@ fn trained(m: &Match, layout: Layout) -> Result<Projection, Reject> {
 }
 
 fn found(m: &Match, root: NodeId) -> Result<Quantized, Reject> {
-    quantized(m.view, m.constants, root).map_err(|stop| match stop {
-        Stop::Foreign => {
+    quantized(m.view, m.constants, root).map_err(|why| match why {
+        NotQuantized::Foreign => {
             Reject::Miss(format!("node `{}` multiplies no fake-quantised activation", m.label()))
         }
-        Stop::Other(why) => Reject::Refuse(why),
+        NotQuantized::Otherwise(why) => Reject::Refuse(why),
     })
 }
 

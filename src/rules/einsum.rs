@@ -13,8 +13,12 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-pub(super) fn rules() -> [Rule; 1] {
-    let rule = Rule::named("einsum", Effect::Approximate)
+pub(super) fn rules() -> [Rule; 2] {
+    [einsum(), Rule::refuse("einsum-several", "y = Einsum(rest)", several)]
+}
+
+fn einsum() -> Rule {
+    Rule::named("einsum", Effect::Approximate)
         .find("y = Einsum <equation: string = @equation> (x, W)")
         .gives(&["flat", "shape"])
         .emit(
@@ -24,8 +28,19 @@ pub(super) fn rules() -> [Rule; 1] {
              [shape?] shape = Constant <value_ints: ints = @shape> ()
              [heads?] y = Reshape(bit, shape)",
         )
-        .with(projection);
-    [rule]
+        .with(projection)
+}
+
+fn several(m: &Match) -> Reject {
+    let node = m.view.node(m.root);
+    let (count, label) = (node.input.len(), node.label());
+    match node.inputs().find(|value| m.is_matrix(value)).filter(|_| count > 2) {
+        Some(matrix) => Reject::Refuse(format!(
+            "node `{label}` multiplies {count} operands at once, of which `{matrix}` is a weight, where a \
+             BitLinear takes one activation (write it as products of two)"
+        )),
+        None => Reject::Miss(format!("node `{label}` has no weight among several operands")),
+    }
 }
 
 fn projection(m: &Match) -> Result<Projection, Reject> {

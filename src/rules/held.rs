@@ -31,25 +31,23 @@ pub(super) fn rules() -> [Rule; 12] {
         Rule::keep("rnn", "y = RNN(x, W, W2, rest)", step),
         Rule::keep("gru", "y = GRU(x, W, W2, rest)", step),
         Rule::keep("lstm", "y = LSTM(x, W, W2, rest)", step),
-        left("left-matmul", "y = MatMul(W, x)"),
-        left("left-gemm", "y = Gemm(W, x, rest)"),
-        left("left-fused-matmul", "y = com.microsoft.FusedMatMul(W, x)"),
+        Rule::refuse("left-matmul", "y = MatMul(W, x)", left),
+        Rule::refuse("left-gemm", "y = Gemm(W, x, rest)", left),
+        Rule::refuse("left-fused-matmul", "y = com.microsoft.FusedMatMul(W, x)", left),
         Rule::refuse("pointwise", "y = Conv(x, W, rest)", pointwise),
         Rule::refuse("unknown", "y = _(rest)", unknown),
     ]
 }
 
 /// The weight is the left operand, where the other one holds a token in each column.
-fn left(name: &'static str, pattern: &str) -> Rule {
-    Rule::refuse(name, pattern, |m| {
-        let (weight, x) = (m.value("W"), m.value("x"));
-        match m.is_matrix(weight) {
-            true => Reject::Refuse(format!(
-                "its weight `{weight}` multiplies the columns of `{x}`, where a BitLinear takes rows"
-            )),
-            false => Reject::Miss(format!("`{weight}` is no stored matrix")),
-        }
-    })
+fn left(m: &Match) -> Reject {
+    let (weight, x) = (m.value("W"), m.value("x"));
+    match m.is_matrix(weight) {
+        true => Reject::Refuse(format!(
+            "its weight `{weight}` multiplies the columns of `{x}`, where a BitLinear takes rows"
+        )),
+        false => Reject::Miss(format!("`{weight}` is no stored matrix")),
+    }
 }
 
 /// A convolution of one place multiplies the channels, which are not the last axis.

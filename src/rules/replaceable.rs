@@ -10,15 +10,11 @@ use crate::rewrite::{Match, Reject, Rule};
 
 pub(super) fn rules() -> [Rule; 4] {
     [
-        kept("replaceable-matmul", "y = MatMul(x, w)"),
-        kept("replaceable-gemm", "y = Gemm(x, w, rest)"),
-        kept("replaceable-fused-matmul", "y = com.microsoft.FusedMatMul(x, w)"),
-        kept("replaceable-attention", "y = com.microsoft.Attention(x, w, rest)"),
+        Rule::refuse("replaceable-matmul", "y = MatMul(x, w)", why),
+        Rule::refuse("replaceable-gemm", "y = Gemm(x, w, rest)", why),
+        Rule::refuse("replaceable-fused-matmul", "y = com.microsoft.FusedMatMul(x, w)", why),
+        Rule::refuse("replaceable-attention", "y = com.microsoft.Attention(x, w, rest)", why),
     ]
-}
-
-fn kept(name: &'static str, pattern: &str) -> Rule {
-    Rule::refuse(name, pattern, why)
 }
 
 fn why(m: &Match) -> Reject {

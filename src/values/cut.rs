@@ -3,9 +3,7 @@
 use crate::{
     array::{Array, Elements},
     graph::{Constants, NodeId, View, compute, is_computed, is_elementwise},
-    proto::{
-        NodeProto, TensorProto, element_count, is_float, tensor_proto::DataType, tensor_shape_proto,
-    },
+    proto::{NodeProto, TensorProto, element_count, is_float, tensor_proto::DataType},
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,13 +36,6 @@ pub(super) struct Cut<'a, 'm> {
     pub nodes: Vec<NodeId>,
 }
 
-/// What is known of a value's shape: the number of its axes, and the length of the last one.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Shape {
-    pub rank: Option<usize>,
-    pub width: Option<usize>,
-}
-
 /// The values of a cut.
 pub(super) type Values<'m> = HashMap<&'m str, Array>;
 
@@ -62,79 +53,6 @@ impl<'a, 'm> Sight<'a, 'm> {
     pub fn cuts(self, value: &'m str) -> Cuts<'a, 'm> {
         let ahead = BTreeMap::from([(self.view.producer(value), vec![value])]);
         Cuts { sight: self, value, ahead, nodes: Vec::new() }
-    }
-
-    /// What the file tells of a value's shape, or what it is made of, or what reads it.
-    pub fn shape(&self, value: &str) -> Shape {
-        self.shape_within(value, 8)
-    }
-
-    fn shape_within(&self, value: &str, steps: usize) -> Shape {
-        use tensor_shape_proto::dimension::Value::DimValue;
-        let length = |length: i64| usize::try_from(length).ok();
-        let declared = self.view.declared(value).and_then(|declared| declared.shape.as_ref());
-        let declared = declared.map(|shape| {
-            let last = shape.dim.last().and_then(|last| last.value.as_ref());
-            let width = if let Some(DimValue(last)) = last { length(*last) } else { None };
-            Shape { rank: Some(shape.dim.len()), width }
-        });
-        let stored = || {
-            let dims = &self.view.initializer(value)?.dims;
-            let width = dims.last().map_or(Some(1), |last| length(*last));
-            Some(Shape { rank: Some(dims.len()), width })
-        };
-        let known = declared.or_else(stored).unwrap_or_default();
-        if known.rank.and(known.width).is_some() || steps == 0 {
-            return known;
-        }
-        let made = self.made_shape(value, steps - 1).unwrap_or_default();
-        Shape {
-            rank: known.rank.or(made.rank),
-            width: known.width.or(made.width).or_else(|| self.read_width(value)),
-        }
-    }
-
-    fn made_shape(&self, value: &str, steps: usize) -> Option<Shape> {
-        let node = self.node(self.view.producer(value)?);
-        let of = |index: usize| node.input(index).map(|input| self.shape_within(input, steps));
-        Some(match node.op_type() {
-            "Reshape" => {
-                let target = self.constants.value(node.input(1)?).ok()?.to_i64s()?;
-                let width = usize::try_from(*target.last()?).ok().filter(|length| *length > 0);
-                Shape { rank: Some(target.len()), width }
-            }
-            "Transpose" => {
-                let last = node.ints("perm").map_or(Some(0), |perm| perm.last().copied())?;
-                let stored = node.input(0).and_then(|input| self.view.initializer(input));
-                let length = stored.and_then(|stored| stored.dims.get(usize::try_from(last).ok()?));
-                Shape { width: length.and_then(|n| usize::try_from(*n).ok()), ..Shape::default() }
-            }
-            "MatMul" => Shape { rank: of(0)?.rank, width: of(1)?.width },
-            "Gather" if node.int("axis").unwrap_or(0) == 0 => Shape { rank: None, ..of(0)? },
-            _ if is_elementwise(node) => {
-                let operands: Vec<Shape> = (0..node.input.len()).filter_map(of).collect();
-                let ranks: Option<Vec<usize>> = operands.iter().map(|of| of.rank).collect();
-                // Of operands that are repeated to fit, the others tell.
-                let width = operands.iter().find_map(|of| of.width.filter(|width| *width > 1));
-                Shape { rank: ranks?.into_iter().max(), width }
-            }
-            name if name.ends_with("Normalization") => of(0)?,
-            _ => return None,
-        })
-    }
-
-    /// The length of the rows that a value is read as by a product with a stored matrix.
-    fn read_width(&self, value: &str) -> Option<usize> {
-        let products = self.view.uses(value).iter().filter(|reader| reader.input == Some(0));
-        products.map(|reader| self.node(reader.node)).find_map(|node| {
-            let axis = match node.standard() {
-                "MatMul" => 0,
-                "Gemm" if !node.flag("transA") => usize::from(node.flag("transB")),
-                _ => return None,
-            };
-            let matrix = <[i64; 2]>::try_from(&*self.view.initializer(node.input(1)?)?.dims);
-            usize::try_from(matrix.ok()?[axis]).ok()
-        })
     }
 
     /// Whether a node multiplies with a stored matrix: what comes before it is another layer's.
@@ -196,7 +114,7 @@ impl<'m> Cuts<'_, 'm> {
     fn follow(&self, id: NodeId) -> Option<Vec<&'m str>> {
         let Sight { product, .. } = self.sight;
         let node = self.sight.node(id);
-        let count = match node.op_type() {
+        let count = match node.standard() {
             "Shape" | "Size" => 0,
             _ if product == Some(id) => 1,
             _ if !is_computed(node) || self.sight.is_projection(node) => return None,

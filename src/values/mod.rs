@@ -16,10 +16,14 @@
 mod activation;
 mod cut;
 mod norm;
+mod parts;
 mod quantized;
+mod shape;
 mod softmax;
 
 pub use activation::is_activated;
 pub use norm::{Norm, norm};
-pub use quantized::{Quantized, Stop, quantized};
+pub use parts::part_sizes;
+pub use quantized::{NotQuantized, Quantized, quantized};
+pub use shape::rank;
 pub use softmax::softmax;

@@ -70,8 +70,7 @@ fn of_cut<'m>(cut: &Cut<'_, 'm>, node: NodeId, k: Option<usize>) -> Option<Norm<
         return None;
     }
     let rows = rows(k);
-    let ranks = shape.rank.map_or(vec![3, 2, 4], |rank| vec![rank]);
-    let made = ranks.into_iter().find_map(|rank| made_of(cut, &rows, rank))?;
+    let made = shape.ranks().into_iter().find_map(|rank| made_of(cut, &rows, rank))?;
     is_norm(&rows, &made).then(|| Norm {
         node,
         input: Some(cut.x),

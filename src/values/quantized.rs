@@ -9,7 +9,7 @@
 //! It is looked at in three steps, each of which can be another one: what is rounded, `u = x·127/g`; how,
 //! on the numbers where roundings differ; and what becomes of the codes.
 
-use super::cut::{Cut, Shape, Sight, Values, at_rank, noise, numbers};
+use super::cut::{Cut, Sight, Values, at_rank, noise, numbers};
 use crate::{
     array::Array,
     graph::{Constants, NodeId, View},
@@ -34,11 +34,11 @@ pub struct Quantized {
 
 /// Why a value is no such product.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Stop {
+pub enum NotQuantized {
     /// It is not made of one row's fake quantisation.
     Foreign,
     /// It is, but by another arithmetic: a sentence.
-    Other(String),
+    Otherwise(String),
 }
 
 /// The fake quantisation that feeds `root`, if any.
@@ -46,13 +46,17 @@ pub enum Stop {
 /// `root` is the product itself when the scale `g/127` is part of its operand, else the last node
 /// that multiplies or divides the product by the row's scale. Only of the product itself it is said
 /// that its arithmetic is another one: each projection is refused once.
-pub fn quantized(view: &View, constants: &Constants, root: NodeId) -> Result<Quantized, Stop> {
-    let product = product_below(view, constants, root).ok_or(Stop::Foreign)?;
+pub fn quantized(
+    view: &View,
+    constants: &Constants,
+    root: NodeId,
+) -> Result<Quantized, NotQuantized> {
+    let product = product_below(view, constants, root).ok_or(NotQuantized::Foreign)?;
     let sight = Sight { product: Some(product), ..Sight::new(view, constants) };
-    let output = view.node(root).output.first().ok_or(Stop::Foreign)?;
+    let output = view.node(root).output.first().ok_or(NotQuantized::Foreign)?;
     let rounding = |cut: &Cut| cut.nodes().any(|node| rounds(constants, node));
     let mut cuts = sight.cuts(output).filter(rounding).take(NEAREST).peekable();
-    let k = cuts.peek().and_then(|_| in_features(sight, product)).ok_or(Stop::Foreign)?;
+    let k = cuts.peek().and_then(|_| in_features(sight, product)).ok_or(NotQuantized::Foreign)?;
     let mut nearest = foreign();
     for cut in cuts {
         match of_cut(&cut, product, root, k) {
@@ -63,9 +67,9 @@ pub fn quantized(view: &View, constants: &Constants, root: NodeId) -> Result<Qua
         }
     }
     match nearest.step {
-        Step::Foreign => Err(Stop::Foreign),
-        _ if root != product => Err(Stop::Foreign),
-        _ => Err(Stop::Other(nearest.why)),
+        Step::Foreign => Err(NotQuantized::Foreign),
+        _ if root != product => Err(NotQuantized::Foreign),
+        _ => Err(NotQuantized::Otherwise(nearest.why)),
     }
 }
 
@@ -136,16 +140,15 @@ fn foreign() -> Other {
 
 /// Where the rank of `x` is not known, it has to be right in each that the nodes allow.
 fn of_cut(cut: &Cut, product: NodeId, root: NodeId, k: usize) -> Result<Quantized, Other> {
-    let Shape { rank, width } = cut.sight.shape(cut.x);
-    if width.is_some_and(|width| width != k) {
+    let shape = cut.sight.shape(cut.x);
+    if shape.width.is_some_and(|width| width != k) {
         return Err(foreign());
     }
-    let ranks = rank.map_or(vec![3, 2, 4], |rank| vec![rank]);
     let (mut found, mut broken) = (None, foreign());
-    for rank in ranks {
+    for rank in shape.ranks() {
         match Trial::new(cut, product, rank, k) {
             Ok(trial) => {
-                if width.is_none() {
+                if shape.width.is_none() {
                     trial.keeps_rows()?;
                 }
                 found = Some(trial.judge(root)?);
@@ -301,15 +304,8 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
 
     /// What each row is multiplied with to be a value's, if the value is the rows scaled.
     fn scales(&self, value: &[f64]) -> Option<Vec<f64>> {
-        let each = self.rows.iter().zip(value.chunks_exact(self.k())).enumerate();
-        let scale = |(row, (x, y)): (usize, (&Vec<f64>, &[f64]))| {
-            let scale = y[peak(row, x.len())] / x[peak(row, x.len())];
-            let close = |(x, y): (&f64, &f64)| {
-                (x * scale - y).abs() <= CLOSE * scale.abs() * magnitude(row)
-            };
-            x.iter().zip(y).all(close).then_some(scale)
-        };
-        each.map(scale).collect()
+        let each = self.rows.iter().zip(value.chunks_exact(self.k()));
+        each.map(|(x, y)| multiple(x, y)).collect()
     }
 
     /// The nearest value before the codes that is the rows scaled, else what is rounded whatever it is.
@@ -388,18 +384,10 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
         let rows = || self.rows.iter().zip(u.chunks_exact(k));
         let grouped = |group: usize| {
             let mut groups = rows().flat_map(|(x, u)| x.chunks(group).zip(u.chunks(group)));
-            groups.all(|(x, u)| {
-                let most = u.iter().fold(0.0, |m: f64, u| m.max(u.abs()));
-                let scale = u[0] / x[0];
-                x.iter().zip(u).all(|(x, u)| (x * scale - u).abs() <= CLOSE * most)
-            })
+            groups.all(|(x, u)| multiple(x, u).is_some())
         };
-        let shifted = rows().all(|(x, u)| {
-            let scale = (u[0] - u[k - 1]) / (x[0] - x[k - 1]);
-            let shift = u[0] - scale * x[0];
-            let most = u.iter().fold(0.0, |m: f64, u| m.max(u.abs()));
-            x.iter().zip(u).all(|(x, u)| (x * scale + shift - u).abs() <= CLOSE * most)
-        });
+        let from_last = |row: &[f64]| row.iter().map(|x| x - row[k - 1]).collect::<Vec<f64>>();
+        let shifted = rows().all(|(x, u)| multiple(&from_last(x), &from_last(u)).is_some());
         match (2..k).rev().find(|group| k.is_multiple_of(*group) && grouped(*group)) {
             Some(group) => format!("each {group} elements by a scale of their own, not each token"),
             None if shifted && k > 2 => "what a zero point shifts".to_owned(),
@@ -410,27 +398,27 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
     /// Whether the codes are `u` rounded half to even, clipped at -128 and 127 or not at all.
     fn rounding(&self, rounded: &Rounded) -> Result<(), String> {
         let u = rounded.cut.x;
+        let probes = PROBES.iter().flat_map(|u| [*u, -u]).cycle().take(ROWS * self.k());
+        let probes: Vec<f64> = probes.map(f64::from).collect();
+        let broken = |why: &str| format!("its activation is quantised in another way: {why}");
         let shape = self.values[u].shape();
-        let probes = || PROBES.iter().flat_map(|u| [*u, -u]).cycle().take(ROWS * self.k());
-        let made = Array::from_vec(shape, probes().collect::<Vec<f32>>());
-        let made = made.ok_or_else(String::new)?;
-        let (values, end) = rounded.cut.until(made);
-        end.map_err(|(_, why)| format!("its activation is quantised in another way: {why}"))?;
-        let codes = |value: &str| values.get(value).and_then(numbers);
-        let codes_of = |value: &str| {
-            let codes = codes(value).filter(|codes| codes.len() == ROWS * self.k())?;
-            Some(probes().map(f64::from).zip(codes).collect::<Vec<(f64, f64)>>())
+        let made = Array::from_vec(shape, probes.iter().map(|u| *u as f32).collect());
+        let (values, end) = rounded.cut.until(made.ok_or_else(|| broken("by another shape"))?);
+        end.map_err(|(_, why)| broken(&why))?;
+        let codes_of = |value: &str| -> Option<Vec<(f64, f64)>> {
+            let codes = numbers(values.get(value)?)?;
+            (codes.len() == probes.len()).then(|| probes.iter().copied().zip(codes).collect())
         };
-        let codes = codes_of(self.codes).ok_or_else(String::new)?;
-        let within = |codes: &[(f64, f64)], by: Rounding, most: f64| {
+        let codes = codes_of(self.codes).ok_or_else(|| broken("by another shape"))?;
+        let within = |by: Rounding, most: f64| {
             let mut near = codes.iter().filter(|(u, _)| u.abs() <= most);
             near.all(|(u, q)| (by(*u) - q).abs() < 1e-3)
         };
-        if within(&codes, f64::round_ties_even, 127.25) {
+        if within(f64::round_ties_even, 127.25) {
             return Ok(());
         }
-        if !within(&codes, f64::round_ties_even, 3.0) {
-            let known = ROUNDINGS.iter().find(|(_, by)| within(&codes, *by, 3.0));
+        if !within(f64::round_ties_even, 3.0) {
+            let known = ROUNDINGS.iter().find(|(_, by)| within(*by, 3.0));
             let how = known.map_or("in a way of its own", |(how, _)| how);
             return Err(format!("node `{}` rounds {how}, not half to even", rounded.node.label()));
         }
@@ -447,30 +435,31 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
 
     /// What a value is in multiples of the codes times `g/127`.
     fn factor(&self, value: &str, eps: f64) -> Result<f64, String> {
-        let made = self.numbers(value).ok_or_else(|| format!("`{value}` has another shape"))?;
-        let codes = self.numbers(self.codes).unwrap_or_default();
         let k = self.k();
-        let g = |row: usize| magnitude(row).max(eps);
-        let scaled = |i: usize| codes[i] * (g(i / k) / 127.0);
-        let fits = |of: &dyn Fn(usize) -> f64, factor: f64| {
-            let close = |i: usize| (of(i) - made[i]).abs() <= CLOSE * factor.abs() * g(i / k);
-            (0..made.len()).all(close)
+        // In units of the row's `g`, so that all rows count alike.
+        let in_g = |numbers: Vec<f64>| -> Vec<f64> {
+            let each = numbers.iter().enumerate();
+            each.map(|(i, number)| number / magnitude(i / k).max(eps)).collect()
         };
-        let dot = |a: &dyn Fn(usize) -> f64, b: &dyn Fn(usize) -> f64| {
-            (0..made.len()).map(|i| a(i) * b(i) / g(i / k).powi(2)).sum::<f64>()
+        let y = in_g(self.numbers(value).ok_or_else(|| format!("`{value}` has another shape"))?);
+        let x = in_g(self.rows.concat());
+        let codes = self.numbers(self.codes).unwrap_or_default();
+        let q: Vec<f64> = codes.iter().map(|code| code / 127.0).collect();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let fits = |of_q: f64, of_x: f64| {
+            let close = |i: usize| (of_q * q[i] + of_x * x[i] - y[i]).abs() <= CLOSE * of_q.abs();
+            (0..y.len()).all(close)
         };
-        let (of_made, of_x) = (|i: usize| made[i], |i: usize| self.rows[i / k][i % k]);
-        let factor = dot(&scaled, &of_made) / dot(&scaled, &scaled);
-        if fits(&|i| factor * scaled(i), factor) {
-            return Ok(factor);
+        let (qq, qy) = (dot(&q, &q), dot(&q, &y));
+        if fits(qy / qq, 0.0) {
+            return Ok(qy / qq);
         }
         // Least squares of the two that a blend has.
-        let (qq, qx, xx) = (dot(&scaled, &scaled), dot(&scaled, &of_x), dot(&of_x, &of_x));
-        let (qy, xy) = (dot(&scaled, &of_made), dot(&of_x, &of_made));
+        let (qx, xx, xy) = (dot(&q, &x), dot(&x, &x), dot(&x, &y));
         let whole = qq * xx - qx * qx;
-        let (q, x) = ((qy * xx - xy * qx) / whole, (xy * qq - qy * qx) / whole);
-        if fits(&|i| q * scaled(i) + x * of_x(i), q) {
-            return Err(format!("its operand `{value}` is still {x:.3} parts unquantised"));
+        let (of_q, of_x) = ((qy * xx - xy * qx) / whole, (xy * qq - qy * qx) / whole);
+        if fits(of_q, of_x) {
+            return Err(format!("its operand `{value}` is still {of_x:.3} parts unquantised"));
         }
         Err(format!("`{value}` is not the codes `{}` times g/127", self.codes))
     }
@@ -501,18 +490,13 @@ impl<'c, 'a, 'm> Trial<'c, 'a, 'm> {
 
     /// Whether a float other than a code changes its width on the way to the product.
     fn casts(&self) -> bool {
+        let float = self.values[self.cut.x].dtype();
+        let floats = |v: &str| self.values.get(v).is_some_and(|array| array.dtype() == float);
         let before = self.cut.nodes.iter().take_while(|id| **id != self.product);
-        let mut nodes = before.map(|id| self.cut.sight.node(*id));
-        nodes.any(|node| {
-            let floats = |v: &String| {
-                self.values
-                    .get(v.as_str())
-                    .is_some_and(|a| a.dtype() == self.values[self.cut.x].dtype())
-            };
-            node.is("Cast")
-                && floats(&node.input[0])
-                && floats(&node.output[0])
-                && self.numbers(&node.input[0]).is_some_and(|numbers| !is_integers(&numbers))
+        let mut casts = before.map(|id| self.cut.sight.node(*id)).filter(|node| node.is("Cast"));
+        casts.any(|cast| {
+            let codes = self.numbers(&cast.input[0]).is_none_or(|numbers| is_integers(&numbers));
+            !codes && floats(&cast.input[0]) && floats(&cast.output[0])
         })
     }
 }
@@ -558,6 +542,13 @@ fn codes<'m>(
 
 fn is_integers(numbers: &[f64]) -> bool {
     numbers.iter().all(|q| (q - q.round()).abs() < 1e-3)
+}
+
+/// What makes `y` of `x`, if that is one factor.
+fn multiple(x: &[f64], y: &[f64]) -> Option<f64> {
+    let (x0, y0) = x.iter().zip(y).max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))?;
+    let scale = y0 / x0;
+    x.iter().zip(y).all(|(x, y)| (x * scale - y).abs() <= CLOSE * y0.abs()).then_some(scale)
 }
 
 /// What numbers that are the same differ by: constants are stored in 32 bits.

@@ -17,7 +17,7 @@ pub fn softmax<'m>(
 ) -> Option<(&'m str, bool)> {
     let last = view.node(view.producer(value)?);
     // It ends with a sum that it is divided by, or with the logarithm of one taken off.
-    if !matches!(last.standard(), "Div" | "Mul" | "Exp") {
+    if !matches!(last.standard(), "Div" | "Mul" | "Exp" | "LpNormalization") {
         return None;
     }
     let sight = Sight { aside, ..Sight::new(view, constants) };

@@ -4,7 +4,7 @@ use crate::graphs::model;
 use bitonnx::{
     graph::{GraphId, Graphs},
     proto::ModelProto,
-    values::{Stop, is_activated, norm, quantized, softmax},
+    values::{NotQuantized, is_activated, norm, quantized, softmax},
 };
 
 /// A graph from `x`, of 8 features, to `y`, at this opset and with these initializers.
@@ -181,8 +181,8 @@ fn verdict(model: &ModelProto) -> String {
             let casts = if found.casts { ", casts" } else { "" };
             format!("{} times {} above {:.0e}{casts}", found.x, found.factor, found.eps)
         }
-        Err(Stop::Foreign) => "foreign".into(),
-        Err(Stop::Other(why)) => why,
+        Err(NotQuantized::Foreign) => "foreign".into(),
+        Err(NotQuantized::Otherwise(why)) => why,
     }
 }
 
@@ -439,6 +439,8 @@ fn softmaxes() {
         ("d", format!("{shifted} s = ReduceSum (e, last) n = Cast <to = 10> (s) u = Cast <to = 1> (n) y = Div (e, u)")),
         ("a", "e = Exp (a) s = ReduceSum (e, last) y = Div (e, s)".into()),
         ("d", format!("p = Mul (a, two) {} s = ReduceSum (e, last) y = Div (e, s)", shifted.replace("(a", "(p").replace("e = Exp (d)", "e = Pow (two, d)"))),
+        ("d", format!("{shifted} y = LpNormalization <axis = -1, p = 1> (e)")),
+        ("none", format!("{shifted} y = LpNormalization <axis = -1, p = 2> (e)")),
         ("a", "l = LogSoftmax <axis = -1> (a) y = Exp (l)".into()),
         ("a", "l = ReduceLogSumExp <axes = [3]> (a) d = Sub (a, l) y = Exp (d)".into()),
         ("d by columns", "t = Transpose <perm = [0, 1, 3, 2]> (a) m = ReduceMax <axes = [2]> (t) d = Sub (t, m) e = Exp (d) s = ReduceSum (e, rows) y = Div (e, s)".into()),
