@@ -75,6 +75,9 @@ pub(super) fn assign_gated(flow: &Flow, roles: &mut [Role]) -> Vec<Gated> {
 
 /// The sites of the two factors of a product, if these are two projections or two parts of one.
 fn gate_and_up(flow: &Flow, left: Value, right: Value, roles: &[Role]) -> Option<(usize, usize)> {
+    if left == right {
+        return None;
+    }
     let (lefts, rights) = (parts(flow, left, roles)?, parts(flow, right, roles)?);
     if lefts.iter().any(|part| rights.contains(part)) {
         return None;
