@@ -60,7 +60,7 @@ pub(super) fn write(
     node: &NodeProto,
     opset: i64,
     recipe: Recipe,
-    inputs: Vec<Option<Given>>,
+    inputs: &[Option<Given>],
 ) -> TractResult<Lowered> {
     let (graph, stored) = (GraphProto::default(), HashMap::new());
     let mut body = Body { node, opset, inputs, graph, stored };
@@ -79,20 +79,31 @@ pub(super) struct Body<'a> {
     pub node: &'a NodeProto,
     /// The standard opset that the node is of.
     pub opset: i64,
-    inputs: Vec<Option<Given>>,
+    inputs: &'a [Option<Given>],
     graph: GraphProto,
     stored: HashMap<String, Stored>,
 }
 
 impl<'a> Body<'a> {
     /// The input at an index of the node's; an error where it is left out.
-    pub fn input(&self, index: usize) -> TractResult<&Given> {
+    pub fn input(&self, index: usize) -> TractResult<&'a Given> {
         self.optional(index).with_context(|| format!("input {index} is missing"))
     }
 
     /// The input at an index of the node's; `None` where it is left out.
-    pub fn optional(&self, index: usize) -> Option<&Given> {
+    pub fn optional(&self, index: usize) -> Option<&'a Given> {
         self.inputs.get(index)?.as_ref()
+    }
+
+    /// What the first inputs are called; an error where one is left out.
+    pub fn names<const N: usize>(&self) -> TractResult<[&'a str; N]> {
+        (0..N).try_for_each(|index| self.input(index).map(drop))?;
+        Ok(std::array::from_fn(|index| self.name(index)))
+    }
+
+    /// What the input at an index is called; nothing where it is left out, which nodes take as that.
+    pub fn name(&self, index: usize) -> &'a str {
+        self.optional(index).map_or("", |given| &given.name)
     }
 
     /// An integer attribute.
@@ -211,6 +222,28 @@ impl<'a> Body<'a> {
         Ok(self.op("Cast", &[value], &[("to", Attribute::Int(code.into()))]))
     }
 
+    /// The value times a number, in its own type.
+    pub fn scaled(
+        &mut self,
+        value: &str,
+        factor: f32,
+        datum_type: DatumType,
+    ) -> TractResult<String> {
+        if factor == 1.0 {
+            return Ok(value.to_owned());
+        }
+        let factor = self.scalar(factor, datum_type)?;
+        Ok(self.op("Mul", &[value, &factor], &[]))
+    }
+
+    /// The value plus the input at an index, where the node has that.
+    pub fn plus(&mut self, value: String, input: usize) -> String {
+        match self.optional(input) {
+            Some(given) => self.op("Add", &[&value, &given.name], &[]),
+            None => value,
+        }
+    }
+
     /// The value in another shape.
     pub fn reshape<D: ToDim>(&mut self, value: &str, shape: &[D]) -> String {
         let shape = self.ints(shape);
@@ -258,26 +291,26 @@ pub(super) enum Attribute<'a> {
 impl Attribute<'_> {
     fn named(&self, name: &str) -> AttributeProto {
         use attribute_proto::AttributeType;
-        let attribute = AttributeProto { name: Some(name.into()), ..AttributeProto::default() };
-        match *self {
+        let mut attribute = AttributeProto { name: Some(name.into()), ..AttributeProto::default() };
+        let kind = match *self {
             Attribute::Int(i) => {
-                AttributeProto { i: Some(i), r#type: Some(AttributeType::Int.into()), ..attribute }
+                attribute.i = Some(i);
+                AttributeType::Int
             }
-            Attribute::Float(f) => AttributeProto {
-                f: Some(f),
-                r#type: Some(AttributeType::Float.into()),
-                ..attribute
-            },
-            Attribute::Text(text) => AttributeProto {
-                s: Some(text.to_owned().into()),
-                r#type: Some(AttributeType::String.into()),
-                ..attribute
-            },
-            Attribute::Ints(ints) => AttributeProto {
-                ints: ints.to_vec(),
-                r#type: Some(AttributeType::Ints.into()),
-                ..attribute
-            },
-        }
+            Attribute::Float(f) => {
+                attribute.f = Some(f);
+                AttributeType::Float
+            }
+            Attribute::Text(text) => {
+                attribute.s = Some(text.to_owned().into());
+                AttributeType::String
+            }
+            Attribute::Ints(ints) => {
+                attribute.ints = ints.to_vec();
+                AttributeType::Ints
+            }
+        };
+        attribute.r#type = Some(kind.into());
+        attribute
     }
 }

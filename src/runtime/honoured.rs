@@ -50,7 +50,6 @@ const TRACTS: &str = "
     GRU : 6 -> 2 direction=forward|bidirectional hidden_size layout linear_before_reset
     Gather GatherElements : 2 axis
     Gelu : 1 approximate
-    Gemm : 3 alpha beta transA transB
     GridSample : 2 align_corners mode padding_mode
     GroupNormalization : 3 epsilon num_groups stash_type=1
     HardSigmoid : 1 alpha beta
@@ -77,9 +76,7 @@ const TRACTS: &str = "
     RandomUniform : 0 dtype high low seed shape
     RandomUniformLike : 1 dtype high low seed
     Range : 3 stash_type=1
-    ReduceL1 ReduceL2 ReduceLogSum ReduceMax ReduceMean : 2 axes<18 keepdims noop_with_empty_axes
-    ReduceMin ReduceProd ReduceSumSquare : 2 axes<18 keepdims noop_with_empty_axes
-    ReduceSum : 2 axes<13 keepdims noop_with_empty_axes
+    ReduceL1 ReduceL2 ReduceLogSum ReduceProd ReduceSumSquare : 2 axes<18 keepdims noop_with_empty_axes
     Reshape : 2 allowzero
     Resize@11 : 4 antialias axes coordinate_transformation_mode cubic_coeff_a exclude_outside
         extrapolation_value keep_aspect_ratio_policy mode nearest_mode

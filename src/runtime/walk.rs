@@ -233,7 +233,7 @@ impl<'a> Walk<'a> {
             *input = Some(Given::new(name.clone(), fact));
             outlets.insert(name, outlet);
         }
-        let lowered = composite::write(node, opset, recipe, inputs);
+        let lowered = composite::write(node, opset, recipe, &inputs);
         let lowered = lowered.map_err(|e| unplanned(node, &e))?;
         let mut body = Walk {
             context: self.context.clone(),

@@ -3,7 +3,7 @@
 //! Each prepares queries, keys and values as `[batch, heads, seq, head]` and says what a query sees of
 //! the keys; [`attend`] does the rest.
 
-use super::{Table, product};
+use super::{Table, product, reduce};
 use crate::runtime::composite::{Attribute, Body, Given};
 use tract_hir::internal::*;
 
@@ -67,12 +67,12 @@ fn standard(body: &mut Body) -> TractResult<Vec<String>> {
     let q = input_heads(body, 0, "q_num_heads", None)?;
     let mut k = input_heads(body, 1, "kv_num_heads", None)?;
     let mut v = input_heads(body, 2, "kv_num_heads", None)?;
-    let [mask, past_k, past_v, lengths] = [3, 4, 5, 6].map(|i| body.optional(i).cloned());
+    let [mask, past_k, past_v, lengths] = [3, 4, 5, 6].map(|i| body.optional(i));
     let mut before = 0.to_dim();
     if let (Some(past_k), Some(past_v)) = (past_k, past_v) {
         before = past_k.shape.get(2).cloned().unwrap_or(before);
-        k = append(body, &past_k, None, &k)?;
-        v = append(body, &past_v, None, &v)?;
+        k = append(body, past_k, None, &k)?;
+        v = append(body, past_v, None, &v)?;
     }
     let (seq, total) = (q.shape[2].clone(), k.shape[2].clone());
 
@@ -101,7 +101,7 @@ fn standard(body: &mut Body) -> TractResult<Vec<String>> {
     seen = both(body, seen, window);
     let mut bias = None;
     if let Some(mask) = mask {
-        let full = lengthened(body, &mask, &total)?;
+        let full = lengthened(body, mask, &total)?;
         match mask.datum_type {
             DatumType::Bool => seen = both(body, seen, Some(full)),
             _ => bias = Some(full),
@@ -134,37 +134,33 @@ fn lengthened(body: &mut Body, mask: &Given, total: &TDim) -> TractResult<String
 
 /// com.microsoft.Attention: input, weights, bias, mask_index, past, attention_bias.
 fn fused(body: &mut Body) -> TractResult<Vec<String>> {
-    let (x, w) = (body.input(0)?.clone(), body.input(1)?.clone());
-    let mut qkv = body.op("MatMul", &[&x.name, &w.name], &[]);
-    if let Some(bias) = body.optional(2).cloned() {
-        qkv = body.op("Add", &[&qkv, &bias.name], &[]);
-    }
-    let [mask, past, bias] = [3, 4, 5].map(|i| body.optional(i).cloned());
-    self_attention(body, &qkv, [&x, &w], mask, past, bias)
+    let (x, w) = (body.input(0)?, body.input(1)?);
+    let qkv = body.op("MatMul", &[&x.name, &w.name], &[]);
+    let qkv = body.plus(qkv, 2);
+    let [mask, past, bias] = [3, 4, 5].map(|i| body.optional(i));
+    self_attention(body, &qkv, mask, past, bias)
 }
 
 /// com.microsoft.QAttention: input, weight, bias, input_scale, weight_scale, mask_index,
 /// input_zero_point, weight_zero_point, past.
 fn quantized(body: &mut Body) -> TractResult<Vec<String>> {
-    let (x, w, bias) = (body.input(0)?.clone(), body.input(1)?.clone(), body.input(2)?.clone());
-    let (x_scale, w_scale) = (body.input(3)?.clone(), body.input(4)?.clone());
-    let [x_zero, w_zero] = [6, 7].map(|i| body.optional(i).map(|g| g.name.clone()));
-    let scales = [x_scale.name.as_str(), w_scale.name.as_str()];
-    let qkv = product::dequantized(body, [&x.name, &w.name], [x_zero, w_zero], scales);
-    let qkv = body.op("Add", &[&qkv, &bias.name], &[]);
-    let [mask, past] = [5, 8].map(|i| body.optional(i).cloned());
-    self_attention(body, &qkv, [&x, &w], mask, past, None)
+    let [x, w, bias, x_scale, w_scale] = body.names()?;
+    let zeros = [6, 7].map(|i| body.name(i));
+    let qkv = product::dequantized(body, [x, w], zeros, [x_scale, w_scale]);
+    let qkv = body.op("Add", &[&qkv, bias], &[]);
+    let [mask, past] = [5, 8].map(|i| body.optional(i));
+    self_attention(body, &qkv, mask, past, None)
 }
 
 /// From the product `[b, s, q + k + v]` on.
 fn self_attention(
     body: &mut Body,
     qkv: &str,
-    [x, w]: [&Given; 2],
-    mask: Option<Given>,
-    past: Option<Given>,
-    bias: Option<Given>,
+    mask: Option<&Given>,
+    past: Option<&Given>,
+    bias: Option<&Given>,
 ) -> TractResult<Vec<String>> {
+    let (x, w) = (body.input(0)?, body.input(1)?);
     let ([batch, seq, _], [_, width]) = (&x.shape[..], &w.shape[..]) else {
         bail!("input and weights have shapes {:?} and {:?}", x.shape, w.shape)
     };
@@ -185,8 +181,8 @@ fn self_attention(
     let mut k = part(body, q_size, k_size)?;
     let mut v = part(body, q_size + k_size, v_size)?;
     if let Some(past) = past {
-        k = append(body, &past, Some(0), &k)?;
-        v = append(body, &past, Some(1), &v)?;
+        k = append(body, past, Some(0), &k)?;
+        v = append(body, past, Some(1), &v)?;
     }
     let present = if body.wants(1) { stack(body, &k, &v) } else { String::new() };
     let mask = mask_of(body, mask, bias, &q, &k)?;
@@ -197,16 +193,16 @@ fn self_attention(
 /// com.microsoft.MultiHeadAttention: query, key, value, bias, key_padding_mask, attention_bias,
 /// past_key, past_value.
 fn multi_head(body: &mut Body) -> TractResult<Vec<String>> {
-    let bias = body.optional(3).map(|g| g.name.clone());
-    let part = |start: &TDim| bias.as_deref().map(|bias| (bias, start.clone()));
+    let bias = body.optional(3);
+    let part = |start: &TDim| bias.map(|bias| (&*bias.name, start.clone()));
     let q = input_heads(body, 0, "num_heads", part(&0.to_dim()))?;
     let width = q.shape[1].clone() * &q.shape[3];
     let mut k = input_heads(body, 1, "num_heads", part(&width))?;
     let mut v = input_heads(body, 2, "num_heads", part(&(width * 2)))?;
-    let [mask, bias, past_k, past_v] = [4, 5, 6, 7].map(|i| body.optional(i).cloned());
+    let [mask, bias, past_k, past_v] = [4, 5, 6, 7].map(|i| body.optional(i));
     if let (Some(past_k), Some(past_v)) = (past_k, past_v) {
-        k = append(body, &past_k, None, &k)?;
-        v = append(body, &past_v, None, &v)?;
+        k = append(body, past_k, None, &k)?;
+        v = append(body, past_v, None, &v)?;
     }
     let mask = mask_of(body, mask, bias, &q, &k)?;
     let (y, _) = attend(body, [&q, &k, &v], mask)?;
@@ -220,14 +216,15 @@ fn input_heads(
     heads: &str,
     bias: Option<(&str, TDim)>,
 ) -> TractResult<Heads> {
-    let given = body.input(input)?.clone();
+    let given = body.input(input)?;
     match &given.shape[..] {
         [batch, heads, seq, head] => {
-            Ok(Heads { name: given.name, shape: [batch, heads, seq, head].map(TDim::clone) })
+            let shape = [batch, heads, seq, head].map(TDim::clone);
+            Ok(Heads { name: given.name.clone(), shape })
         }
         [batch, seq, width] => {
             let value = match bias {
-                None => given.name,
+                None => given.name.clone(),
                 Some((bias, start)) => {
                     let part = body.slice(bias, 0, &start, start.clone() + width);
                     body.op("Add", &[&given.name, &part], &[])
@@ -247,14 +244,13 @@ fn input_heads(
 /// at the end of its past; new ones follow at once those that it has.
 fn group_query(body: &mut Body) -> TractResult<Vec<String>> {
     let (heads, kv_heads) = (count(body, "num_heads")?, count(body, "kv_num_heads")?);
-    let query = body.input(0)?.clone();
+    let query = body.input(0)?;
     let [batch, seq, width] = &query.shape[..] else {
         bail!("the query has shape {:?}", query.shape)
     };
     let width = width.to_usize()?;
-    let apart = [1, 2].map(|i| body.optional(i).map(|g| g.name.clone()));
-    let (head, parts) = match apart {
-        [Some(key), Some(value)] => (width / heads, [query.name.clone(), key, value]),
+    let (head, parts) = match [1, 2].map(|i| body.optional(i)) {
+        [Some(key), Some(value)] => (width / heads, [query, key, value].map(|g| g.name.clone())),
         _ => {
             let head = width / (heads + 2 * kv_heads);
             let (q, kv) = (heads * head, kv_heads * head);
@@ -270,22 +266,21 @@ fn group_query(body: &mut Body) -> TractResult<Vec<String>> {
 
     let positions = positions(body, batch, seq)?;
     if body.int("do_rotary").unwrap_or(0) != 0 {
-        let given = body.optional(9).map(|g| g.name.clone());
-        let ids = given.unwrap_or_else(|| positions.clone());
-        q = rotate(body, &q, &ids)?;
-        k = rotate(body, &k, &ids)?;
+        let ids = body.optional(9).map_or(&positions, |given| &given.name);
+        q = rotate(body, &q, ids)?;
+        k = rotate(body, &k, ids)?;
     }
-    if let [Some(past_k), Some(past_v)] = [3, 4].map(|i| body.optional(i).cloned()) {
+    if let [Some(past_k), Some(past_v)] = [3, 4].map(|i| body.optional(i)) {
         check_total(body, past_k.shape.get(2).cloned().unwrap_or_default() + seq)?;
-        k = append_ragged(body, &past_k, &k, &positions)?;
-        v = append_ragged(body, &past_v, &v, &positions)?;
+        k = append_ragged(body, past_k, &k, &positions)?;
+        v = append_ragged(body, past_v, &v, &positions)?;
     }
     let queries = body.reshape(&positions, &[batch.clone(), 1.to_dim(), seq.clone(), 1.to_dim()]);
     let left = body.int("local_window_size").filter(|w| *w > 0).map(|w| w - 1);
     let near = window(body, &queries, &k.shape[2], left, Some(0));
     // Padding stands after the last key of its sequence.
-    let (keys, last) = (body.range(&k.shape[2]), body.input(5)?.name.clone());
-    let last = body.cast(&last, DatumType::I64)?;
+    let keys = body.range(&k.shape[2]);
+    let last = body.cast(&body.input(5)?.name, DatumType::I64)?;
     let last = body.reshape(&last, &[-1, 1, 1, 1]);
     let there = body.op("LessOrEqual", &[&keys, &last], &[]);
     let seen = both(body, near, Some(there));
@@ -300,8 +295,7 @@ fn group_query(body: &mut Body) -> TractResult<Vec<String>> {
 
 /// The absolute position of each new token: `[b, s]`, int64.
 fn positions(body: &mut Body, batch: &TDim, seq: &TDim) -> TractResult<String> {
-    let lengths = body.input(5)?.name.clone();
-    let lengths = body.cast(&lengths, DatumType::I64)?;
+    let lengths = body.cast(&body.input(5)?.name, DatumType::I64)?;
     let lengths = body.reshape(&lengths, &[batch.clone(), 1.to_dim()]);
     let before = body.number(1.to_dim() - seq);
     let first = body.op("Add", &[&lengths, &before], &[]);
@@ -322,7 +316,7 @@ fn check_total(body: &Body, expected: TDim) -> TractResult<()> {
 }
 
 fn rotate(body: &mut Body, x: &Heads, positions: &str) -> TractResult<Heads> {
-    let (cos, sin) = (body.input(7)?.clone(), body.input(8)?.clone());
+    let (cos, sin) = (body.input(7)?, body.input(8)?);
     let rotated = cos.shape.last().context("its cos_cache is a scalar")?.to_i64()? * 2;
     let partial = if rotated == x.shape[3].to_i64()? { 0 } else { rotated };
     let attributes = [
@@ -335,10 +329,11 @@ fn rotate(body: &mut Body, x: &Heads, positions: &str) -> TractResult<Heads> {
 
 /// com.microsoft.RotaryEmbedding: input, position_ids `[b, s]` or the first one `[1]`, cos and sin caches.
 fn rotary(body: &mut Body) -> TractResult<Vec<String>> {
-    let [x, ids, cos, sin] = [0, 1, 2, 3].map(|i| body.input(i).cloned());
-    let (x, mut ids, cos, sin) = (x?, ids?.name, cos?, sin?);
+    let [x, given, cos, sin] = [0, 1, 2, 3].map(|i| body.input(i));
+    let (x, given, cos, sin) = (x?, given?, cos?, sin?);
     let merged = x.shape.len() == 3;
-    if body.input(1)?.shape.len() == 1 {
+    let mut ids = given.name.clone();
+    if given.shape.len() == 1 {
         let steps = body.range(&x.shape[if merged { 1 } else { 2 }]);
         ids = body.op("Add", &[&ids, &steps], &[]);
         ids = body.reshape(&ids, &[1, -1]);
@@ -483,15 +478,15 @@ fn stack(body: &mut Body, k: &Heads, v: &Heads) -> String {
 /// com.microsoft's masks: what is added to scores, and where keys come after queries.
 fn mask_of(
     body: &mut Body,
-    mask: Option<Given>,
-    bias: Option<Given>,
+    mask: Option<&Given>,
+    bias: Option<&Given>,
     q: &Heads,
     k: &Heads,
 ) -> TractResult<Mask> {
     let ([batch, _, seq, _], [_, _, total, _]) = (&q.shape, &k.shape);
-    let mut bias = bias.map(|b| b.name);
+    let mut bias = bias.map(|b| b.name.clone());
     if let Some(mask) = mask {
-        let seen = seen(body, &mask, [batch, seq, total])?;
+        let seen = seen(body, mask, [batch, seq, total])?;
         let filter = body.float("mask_filter_value").unwrap_or(MASKED);
         let float = q_type(body)?;
         let (zero, filter) = (body.scalar(0.0, float)?, body.scalar(filter, float)?);
@@ -623,8 +618,7 @@ fn attend(
         }
     };
     if mask.seen.is_some() || mask.bias.is_some() {
-        let axes = body.ints(&[-1]);
-        let most = body.op("ReduceMax", &[&scores, &axes], &[]);
+        let most = reduce::largest(body, &scores, wide)?;
         let blind = body.op("Equal", &[&most, &hidden], &[]);
         let zero = body.scalar(0.0, wide)?;
         weights = body.op("Where", &[&blind, &zero, &weights], &[]);

@@ -20,7 +20,7 @@ fn einsum(body: &mut Body) -> TractResult<Vec<String>> {
     let mut hidden = 0;
     let mut operands = Vec::new();
     for (index, term) in terms.split(',').enumerate() {
-        let given = body.input(index)?.clone();
+        let given = body.input(index)?;
         let rank = given.shape.len();
         let named = term.chars().filter(|c| *c != '.').count();
         let more = rank.checked_sub(named).filter(|more| *more == 0 || term.contains("..."));

@@ -13,7 +13,7 @@ pub(super) const OPERATORS: Table = &[
 
 /// `x << y` or `x >> y`; nothing of x is left, but for its sign, where y is negative or all of its bits.
 fn bit_shift(body: &mut Body) -> TractResult<Vec<String>> {
-    let (x, y) = (body.input(0)?.clone(), body.input(1)?.clone());
+    let (x, y) = (body.input(0)?, body.input(1)?);
     let direction = body.text("direction");
     let attributes = [("direction", Attribute::Text(direction))];
     let bits = 8 * x.datum_type.size_of() as i64;
@@ -40,7 +40,7 @@ fn bit_shift(body: &mut Body) -> TractResult<Vec<String>> {
 
 /// `alpha · Elu(x / alpha)`, which is `x` where that is positive, else `alpha · (exp(x / alpha) - 1)`.
 fn celu(body: &mut Body) -> TractResult<Vec<String>> {
-    let x = body.input(0)?.clone();
+    let x = body.input(0)?;
     let alpha = body.scalar(body.float("alpha").unwrap_or(1.0), x.datum_type)?;
     let ratio = body.op("Div", &[&x.name, &alpha], &[]);
     let elu = body.op("Elu", &[&ratio], &[]);
@@ -49,22 +49,14 @@ fn celu(body: &mut Body) -> TractResult<Vec<String>> {
 
 /// `x · Sigmoid(alpha · x)`.
 fn swish(body: &mut Body) -> TractResult<Vec<String>> {
-    let x = body.input(0)?.clone();
-    let alpha = body.float("alpha").unwrap_or(1.0);
-    let scaled = match alpha {
-        1.0 => x.name.clone(),
-        _ => {
-            let alpha = body.scalar(alpha, x.datum_type)?;
-            body.op("Mul", &[&x.name, &alpha], &[])
-        }
-    };
+    let x = body.input(0)?;
+    let scaled = body.scaled(&x.name, body.float("alpha").unwrap_or(1.0), x.datum_type)?;
     let gate = body.op("Sigmoid", &[&scaled], &[]);
     Ok(vec![body.op("Mul", &[&x.name, &gate], &[])])
 }
 
 /// `Swish(a) · b`.
 fn swiglu(body: &mut Body) -> TractResult<Vec<String>> {
-    let swish = swish(body)?;
-    let b = body.input(1)?.name.clone();
-    Ok(vec![body.op("Mul", &[&swish[0], &b], &[])])
+    let (swish, b) = (swish(body)?, body.input(1)?);
+    Ok(vec![body.op("Mul", &[&swish[0], &b.name], &[])])
 }

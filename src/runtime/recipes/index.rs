@@ -15,38 +15,38 @@ pub(super) const OPERATORS: Table = &[
 
 /// The slices along an axis, or without one the elements, for which a condition holds.
 fn compress(body: &mut Body) -> TractResult<Vec<String>> {
-    let (x, condition) = (body.input(0)?.clone(), body.input(1)?.name.clone());
-    let held = body.op("NonZero", &[&condition], &[]);
+    let [x, condition] = body.names()?;
+    let held = body.op("NonZero", &[condition], &[]);
     let held = body.reshape(&held, &[-1]);
     Ok(vec![match body.int("axis") {
-        Some(axis) => body.op("Gather", &[&x.name, &held], &[("axis", Attribute::Int(axis))]),
+        Some(axis) => body.op("Gather", &[x, &held], &[("axis", Attribute::Int(axis))]),
         None => {
-            let flat = body.reshape(&x.name, &[-1]);
+            let flat = body.reshape(x, &[-1]);
             body.op("Gather", &[&flat, &held], &[])
         }
     }])
 }
 
 fn gather_nd(body: &mut Body) -> TractResult<Vec<String>> {
-    let x = body.input(0)?.clone();
+    let x = body.input(0)?;
     let batch = body.int("batch_dims").unwrap_or(0);
-    let indices = tuples(body, &x, usize::try_from(batch)?)?;
+    let indices = tuples(body, x, usize::try_from(batch)?)?;
     let attributes = [("batch_dims", Attribute::Int(batch))];
     Ok(vec![body.op("GatherND", &[&x.name, &indices], &attributes)])
 }
 
 fn scatter_nd(body: &mut Body) -> TractResult<Vec<String>> {
-    let (x, updates) = (body.input(0)?.clone(), body.input(2)?.name.clone());
-    let indices = tuples(body, &x, 0)?;
+    let (x, updates) = (body.input(0)?, body.input(2)?);
+    let indices = tuples(body, x, 0)?;
     let reduction = Some(body.text("reduction")).filter(|r| !r.is_empty());
     let reduction = reduction.unwrap_or("none");
     let attributes = [("reduction", Attribute::Text(reduction))];
-    Ok(vec![body.op("ScatterND", &[&x.name, &indices, &updates], &attributes)])
+    Ok(vec![body.op("ScatterND", &[&x.name, &indices, &updates.name], &attributes)])
 }
 
 /// Tuples of indices into axes of a value from one on, those from the end made ones from the start.
 fn tuples(body: &mut Body, x: &Given, first: usize) -> TractResult<String> {
-    let indices = body.input(1)?.clone();
+    let indices = body.input(1)?;
     let count = indices.shape.last().context("its indices are a scalar")?.to_usize()?;
     let axes = x.shape.get(first..first + count).context("its indices have too many parts")?;
     Ok(from_start(body, &indices.name, axes))
@@ -63,8 +63,7 @@ pub(super) fn from_start<D: ToDim>(body: &mut Body, indices: &str, sizes: &[D]) 
 
 /// indices, depth, values: `values[1]` where an index is, along a new axis, else `values[0]`.
 fn one_hot(body: &mut Body) -> TractResult<Vec<String>> {
-    let [indices, depth, values] = [0, 1, 2].map(|i| body.input(i).cloned());
-    let (indices, depth, values) = (indices?, depth?, values?.name);
+    let (indices, depth, values) = (body.input(0)?, body.input(1)?, &body.input(2)?.name);
     let depth = depth.ints().and_then(|d| d.first().copied());
     let depth = depth.context("its depth is not known before it runs")?.to_dim();
     let rank = indices.shape.len() + 1;
@@ -78,20 +77,18 @@ fn one_hot(body: &mut Body) -> TractResult<Vec<String>> {
     let places = body.range(&depth);
     let places = body.reshape(&places, &along);
     let hot = body.op("Equal", &[&whole, &places], &[]);
-    let [off, on] = [0, 1].map(|i| body.slice(&values, 0, i, i + 1));
+    let [off, on] = [0, 1].map(|i| body.slice(values, 0, i, i + 1));
     Ok(vec![body.op("Where", &[&hot, &on, &off], &[])])
 }
 
 /// start, limit, delta. tract has no room for floats and for what is empty.
 fn range(body: &mut Body) -> TractResult<Vec<String>> {
-    let given = [0, 1, 2].map(|i| body.input(i).cloned());
-    let [start, limit, delta] = given;
-    let (start, limit, delta) = (start?, limit?, delta?);
+    let (start, limit, delta) = (body.input(0)?, body.input(1)?, body.input(2)?);
     let number = |given: &Given| {
         let value = given.value.as_ref().filter(|v| v.datum_type() != DatumType::TDim);
         value.and_then(|v| v.cast_to_scalar::<f64>().ok())
     };
-    if let [Some(from), Some(to), Some(by)] = [&start, &limit, &delta].map(number) {
+    if let [Some(from), Some(to), Some(by)] = [start, limit, delta].map(number) {
         ensure!(by != 0.0, "its delta is zero");
         let count = ((to - from) / by).ceil().max(0.0);
         if count == 0.0 || start.datum_type.is_float() && count < 1e6 {
@@ -100,24 +97,23 @@ fn range(body: &mut Body) -> TractResult<Vec<String>> {
             return Ok(vec![body.constant(values)]);
         }
     }
-    let bounds = [start, limit, delta].map(|bound| body.rank_zero(&bound));
+    let bounds = [start, limit, delta].map(|bound| body.rank_zero(bound));
     Ok(vec![body.op("Range", &bounds.each_ref().map(String::as_str), &[])])
 }
 
 /// past `[b, …]`, update, write_indices `[b]`: the past with the update along an axis from there on.
 fn tensor_scatter(body: &mut Body) -> TractResult<Vec<String>> {
-    let (past, update) = (body.input(0)?.clone(), body.input(1)?.clone());
+    let (past, update) = (body.input(0)?, body.input(1)?);
     let axis = Body::axis(body.int("axis").unwrap_or(-2), past.shape.len())?;
     let (room, count) = (past.shape[axis].clone(), update.shape[axis].clone());
     let mut places = body.range(&count);
     let mut shape = vec![1.to_dim(); past.shape.len()];
     shape[axis] = count;
     places = body.reshape(&places, &shape);
-    let first = body.optional(2).map(|g| g.name.clone());
-    if let Some(first) = first {
+    if let Some(first) = body.optional(2) {
         let mut rows = vec![1.to_dim(); past.shape.len()];
         rows[0] = past.shape[0].clone();
-        let first = body.reshape(&first, &rows);
+        let first = body.reshape(&first.name, &rows);
         places = body.op("Add", &[&places, &first], &[]);
     }
     if body.text("mode") == "circular" {

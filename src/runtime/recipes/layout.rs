@@ -12,7 +12,7 @@ pub(super) const OPERATORS: Table = &[
 
 /// x, shape: as much before the middle of each axis as after it, or one less.
 fn center(body: &mut Body) -> TractResult<Vec<String>> {
-    let x = body.input(0)?.clone();
+    let x = body.input(0)?;
     let rank = x.shape.len();
     let shape = body.input(1)?.ints().context("its shape is not known before it runs")?;
     let axes = body.int_list("axes").unwrap_or_else(|| (0..rank as i64).collect());
@@ -29,7 +29,7 @@ fn center(body: &mut Body) -> TractResult<Vec<String>> {
 
 /// x, pads, value, axes. Pads below zero crop.
 fn pad(body: &mut Body) -> TractResult<Vec<String>> {
-    let x = body.input(0)?.clone();
+    let x = body.input(0)?;
     let rank = x.shape.len();
     let (pads, value) = match body.opset {
         ..11 => {
@@ -37,8 +37,8 @@ fn pad(body: &mut Body) -> TractResult<Vec<String>> {
             (body.int_list("pads"), body.scalar(value, x.datum_type)?)
         }
         _ => {
-            let value = match body.optional(2).cloned() {
-                Some(value) => body.rank_zero(&value),
+            let value = match body.optional(2) {
+                Some(value) => body.rank_zero(value),
                 None => body.constant(Tensor::zero_scalar_dt(x.datum_type)?),
             };
             (body.input(1)?.ints(), value)
@@ -61,12 +61,12 @@ fn pad(body: &mut Body) -> TractResult<Vec<String>> {
 /// The value with so much before and after each axis; less than nothing crops.
 fn padded(
     body: &mut Body,
-    x: Given,
+    x: &Given,
     mut around: Vec<(i64, i64)>,
     mode: &str,
     value: &str,
 ) -> TractResult<Vec<String>> {
-    let (mut y, mut sizes) = (x.name, x.shape);
+    let (mut y, mut sizes) = (x.name.clone(), x.shape.clone());
     for (axis, (before, after)) in around.iter_mut().enumerate() {
         let (start, end) = ((*before).min(0), (*after).min(0));
         if start < 0 || end < 0 {
@@ -112,12 +112,12 @@ fn repeated(mode: &str, at: i64, size: i64) -> TractResult<i64> {
 
 /// x, starts, ends, axes, steps.
 fn slice(body: &mut Body) -> TractResult<Vec<String>> {
-    let x = body.input(0)?.clone();
+    let x = body.input(0)?;
     let attributes = ["starts", "ends", "axes"].map(|name| body.int_list(name));
     let (starts, ends, axes) = match attributes {
         [Some(starts), Some(ends), axes] => {
             let known = |b: Vec<i64>| Bounds {
-                name: String::new(),
+                name: "",
                 count: b.len(),
                 known: Some(b.iter().map(ToDim::to_dim).collect()),
             };
@@ -148,7 +148,7 @@ fn slice(body: &mut Body) -> TractResult<Vec<String>> {
         return Ok(vec![body.op("Slice", &[&x.name, &starts, &ends, &axes, &steps], &[])]);
     }
     // Bounds that are computed: tract takes places one by one.
-    let mut y = x.name;
+    let mut y = x.name.clone();
     for (i, (axis, step)) in axes.into_iter().zip(steps).enumerate() {
         let size = &sizes[i];
         let (least, most) =
@@ -162,7 +162,7 @@ fn slice(body: &mut Body) -> TractResult<Vec<String>> {
             let one = body.op("Min", &[&one, &most], &[]);
             TractResult::Ok(body.reshape::<i64>(&one, &[]))
         };
-        let (start, end) = (bound(&starts.name)?, bound(&ends.name)?);
+        let (start, end) = (bound(starts.name)?, bound(ends.name)?);
         let end = body.op(if step > 0 { "Max" } else { "Min" }, &[&start, &end], &[]);
         let step = body.number(step);
         let places = body.op("Range", &[&start, &end, &step], &[]);
@@ -172,17 +172,17 @@ fn slice(body: &mut Body) -> TractResult<Vec<String>> {
 }
 
 /// Starts or ends of slices.
-struct Bounds {
-    name: String,
+struct Bounds<'a> {
+    name: &'a str,
     count: usize,
     /// In numbers or symbols, where they are known before it runs.
     known: Option<Vec<TDim>>,
 }
 
-impl Bounds {
-    fn given(given: &Given) -> Bounds {
+impl Bounds<'_> {
+    fn given(given: &Given) -> Bounds<'_> {
         let count = given.shape.first().and_then(|n| n.to_usize().ok()).unwrap_or_default();
-        Bounds { name: given.name.clone(), count, known: given.dims() }
+        Bounds { name: &given.name, count, known: given.dims() }
     }
 }
 

@@ -22,15 +22,15 @@ pub(super) const OPERATORS: Table = &[
 
 /// `(x - zero) · scale`: x, scale, zero point.
 fn dequantize(body: &mut Body) -> TractResult<Vec<String>> {
-    let (x, scale) = (body.input(0)?.clone(), body.input(1)?.clone());
+    let (x, scale) = (body.input(0)?, body.input(1)?);
     let mut value = body.cast(&x.name, DatumType::I32)?;
-    if let Some(zero) = body.optional(2).cloned() {
+    if let Some(zero) = body.optional(2) {
         let zero = body.cast(&zero.name, DatumType::I32)?;
-        let zero = spread(body, &zero, &scale, &x)?;
+        let zero = spread(body, &zero, scale, x)?;
         value = body.op("Sub", &[&value, &zero], &[]);
     }
     let value = body.cast(&value, scale.datum_type)?;
-    let factor = spread(body, &scale.name, &scale, &x)?;
+    let factor = spread(body, &scale.name, scale, x)?;
     let y = body.op("Mul", &[&value, &factor], &[]);
     Ok(vec![match body.int("output_dtype").unwrap_or(0) {
         0 => y,
@@ -40,9 +40,8 @@ fn dequantize(body: &mut Body) -> TractResult<Vec<String>> {
 
 /// `x / scale`, rounded to even, plus the zero point, within the result's type: x, scale, zero point.
 fn quantize(body: &mut Body) -> TractResult<Vec<String>> {
-    let (x, scale) = (body.input(0)?.clone(), body.input(1)?.clone());
-    let zero = body.optional(2).cloned();
-    let to = match (&zero, body.int("output_dtype").unwrap_or(0)) {
+    let (x, scale, zero) = (body.input(0)?, body.input(1)?, body.optional(2));
+    let to = match (zero, body.int("output_dtype").unwrap_or(0)) {
         (Some(zero), _) => zero.datum_type,
         (None, 3) => DatumType::I8,
         (None, 4) => DatumType::U16,
@@ -51,12 +50,12 @@ fn quantize(body: &mut Body) -> TractResult<Vec<String>> {
     };
     let value = body.cast(&x.name, DatumType::F32)?;
     let factor = body.cast(&scale.name, DatumType::F32)?;
-    let factor = spread(body, &factor, &scale, &x)?;
+    let factor = spread(body, &factor, scale, x)?;
     let steps = body.op("Div", &[&value, &factor], &[]);
     let mut steps = body.op("Round", &[&steps], &[]);
     if let Some(zero) = zero {
         let zero = body.cast(&zero.name, DatumType::F32)?;
-        let zero = spread(body, &zero, &scale, &x)?;
+        let zero = spread(body, &zero, scale, x)?;
         steps = body.op("Add", &[&steps, &zero], &[]);
     }
     let [low, high] = [to.min_value(), to.max_value()];
@@ -101,28 +100,22 @@ fn matmul_n_bits(body: &mut Body) -> TractResult<Vec<String>> {
     let attributes = ["K", "N", "bits", "block_size"]
         .map(|name| (name, Attribute::Int(body.int(name).unwrap_or(4))));
     let product = |body: &mut Body, scale: &str| {
-        let name = |i| body.optional(i).map(|g| g.name.clone()).unwrap_or_default();
-        let (a, b, zero) = (name(0), name(1), name(3));
-        body.op("MatMulNBits", &[&a, &b, scale, &zero], &attributes)
+        let [a, b, zero] = [0, 1, 3].map(|i| body.name(i));
+        body.op("MatMulNBits", &[a, b, scale, zero], &attributes)
     };
     ensure!(body.optional(4).is_none(), "its input 4 is not supported");
-    let mut y = in_halves(body, product)?;
-    if let Some(bias) = body.optional(5).cloned() {
-        y = body.op("Add", &[&y, &bias.name], &[]);
-    }
-    Ok(vec![y])
+    let y = in_halves(body, product)?;
+    Ok(vec![body.plus(y, 5)])
 }
 
 /// Rows of a table of 4 bits in blocks: data, indices, scales, zero points.
 fn gather_blocks(body: &mut Body) -> TractResult<Vec<String>> {
     let attributes = [("block_size", 128), ("quantize_axis", 1)]
         .map(|(name, default)| (name, Attribute::Int(body.int(name).unwrap_or(default))));
-    let indices = body.input(1)?.name.clone();
-    let indices = body.cast(&indices, DatumType::I64)?;
+    let indices = body.cast(&body.input(1)?.name, DatumType::I64)?;
     let rows = |body: &mut Body, scale: &str| {
-        let name = |i| body.optional(i).map(|g| g.name.clone()).unwrap_or_default();
-        let (data, zero) = (name(0), name(3));
-        body.op("GatherBlockQuantized", &[&data, &indices, scale, &zero], &attributes)
+        let (data, zero) = (body.name(0), body.name(3));
+        body.op("GatherBlockQuantized", &[data, &indices, scale, zero], &attributes)
     };
     Ok(vec![in_halves(body, rows)?])
 }
@@ -133,8 +126,9 @@ const ENLARGED: f32 = 4096.0;
 /// What is linear in its third input, the scale. tract holds that in f16, so one of f32 is the sum of two:
 /// what f16 holds, and the rest.
 fn in_halves(body: &mut Body, compute: impl Fn(&mut Body, &str) -> String) -> TractResult<String> {
-    let scale = body.input(2)?.clone();
-    let Some(value) = scale.value.filter(|v| v.datum_type() == DatumType::F32) else {
+    let scale = body.input(2)?;
+    let value = scale.value.as_ref().filter(|v| v.datum_type() == DatumType::F32);
+    let Some(value) = value else {
         return Ok(compute(body, &scale.name));
     };
     let value = value.to_plain_array_view::<f32>()?;
