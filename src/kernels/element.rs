@@ -52,50 +52,34 @@ impl Element for f32 {
     }
 }
 
-impl Element for f16 {
-    fn widen<'a>(elements: &'a [f16], buffer: &'a mut [f32]) -> &'a [f32] {
-        let buffer = &mut buffer[..elements.len()];
-        f16::widen_into(elements, buffer);
-        buffer
-    }
+/// A type of 16 bits, whose arithmetic is that of f32, rounded.
+macro_rules! half {
+    ($half:ident) => {
+        impl Element for $half {
+            fn widen<'a>(elements: &'a [$half], buffer: &'a mut [f32]) -> &'a [f32] {
+                let buffer = &mut buffer[..elements.len()];
+                $half::widen_into(elements, buffer);
+                buffer
+            }
 
-    fn widen_into(elements: &[f16], numbers: &mut [f32]) {
-        elements.convert_to_f32_slice(numbers);
-    }
+            fn widen_into(elements: &[$half], numbers: &mut [f32]) {
+                elements.convert_to_f32_slice(numbers);
+            }
 
-    fn round(numbers: &mut [f32]) {
-        numbers.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
-    }
+            fn round(numbers: &mut [f32]) {
+                numbers.iter_mut().for_each(|x| *x = $half::from_f32(*x).to_f32());
+            }
 
-    fn narrow(numbers: &[f32], elements: &mut [f16]) {
-        elements.convert_from_f32_slice(numbers);
-    }
+            fn narrow(numbers: &[f32], elements: &mut [$half]) {
+                elements.convert_from_f32_slice(numbers);
+            }
 
-    fn plus(self, other: f16) -> f16 {
-        f16::from_f32(self.to_f32() + other.to_f32())
-    }
+            fn plus(self, other: $half) -> $half {
+                $half::from_f32(self.to_f32() + other.to_f32())
+            }
+        }
+    };
 }
 
-impl Element for bf16 {
-    fn widen<'a>(elements: &'a [bf16], buffer: &'a mut [f32]) -> &'a [f32] {
-        let buffer = &mut buffer[..elements.len()];
-        bf16::widen_into(elements, buffer);
-        buffer
-    }
-
-    fn widen_into(elements: &[bf16], numbers: &mut [f32]) {
-        elements.convert_to_f32_slice(numbers);
-    }
-
-    fn round(numbers: &mut [f32]) {
-        numbers.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
-    }
-
-    fn narrow(numbers: &[f32], elements: &mut [bf16]) {
-        elements.convert_from_f32_slice(numbers);
-    }
-
-    fn plus(self, other: bf16) -> bf16 {
-        bf16::from_f32(self.to_f32() + other.to_f32())
-    }
-}
+half!(f16);
+half!(bf16);

@@ -25,17 +25,15 @@ pub(super) fn norm(
     value: OutletId,
     k: usize,
 ) -> TractResult<Option<(Norm, OutletId)>> {
-    let search = Search { model };
-    let (unit, gain) = match search.gain(value, k)? {
+    let (unit, gain) = match gain(model, value, k)? {
         Some(found) => found,
         None => (value, tensor1(&vec![1f32; k])),
     };
-    let unit = search.before_cast(unit);
-    rule_if_some!((wide, eps) = search.unit(unit)?);
+    rule_if_some!((wide, eps) = divided(model, before_cast(model, unit))?);
     let data_type = model.outlet_fact(value)?.datum_type;
     let source = match model.outlet_fact(wide)?.datum_type {
         same if same == data_type => wide,
-        DatumType::F32 => search.before_cast(wide),
+        DatumType::F32 => before_cast(model, wide),
         _ => return Ok(None),
     };
     rule_if!(model.outlet_fact(source)?.datum_type == data_type);
@@ -43,46 +41,35 @@ pub(super) fn norm(
     Ok(Some((norm, source)))
 }
 
-struct Search<'m> {
-    model: &'m TypedModel,
+fn op<O: Op>(model: &TypedModel, value: OutletId) -> Option<(&O, &[OutletId])> {
+    let node = model.node(value.node);
+    node.op_as::<O>().map(|op| (op, &node.inputs[..]))
 }
 
-impl<'m> Search<'m> {
-    fn op<O: Op>(&self, value: OutletId) -> Option<(&'m O, &'m [OutletId])> {
-        let node = self.model.node(value.node);
-        node.op_as::<O>().map(|op| (op, &node.inputs[..]))
-    }
+fn before_cast(model: &TypedModel, value: OutletId) -> OutletId {
+    op::<Cast>(model, value).map_or(value, |(_, inputs)| inputs[0])
+}
 
-    fn before_cast(&self, value: OutletId) -> OutletId {
-        self.op::<Cast>(value).and_then(|(_, inputs)| inputs.first().copied()).unwrap_or(value)
-    }
+/// What is multiplied with a gain along the last axis, and the gain in f32.
+fn gain(model: &TypedModel, value: OutletId, k: usize) -> TractResult<Option<(OutletId, Tensor)>> {
+    rule_if_some!((op, inputs) = op::<TypedBinOp>(model, value));
+    rule_if!(op.0.is::<math::Mul>());
+    let constant = |i: usize| TractResult::Ok(model.outlet_fact(inputs[i])?.konst.clone());
+    let (unit, gain) = match [constant(0)?, constant(1)?] {
+        [_, Some(gain)] => (inputs[0], gain),
+        [Some(gain), None] => (inputs[1], gain),
+        [None, None] => return Ok(None),
+    };
+    let along_last = gain.len() == k && gain.shape().last() == Some(&k);
+    rule_if!(along_last && gain.rank() <= model.outlet_fact(value)?.rank());
+    let gain = gain.cast_to::<f32>()?.into_owned().into_shape(&[k])?;
+    Ok(Some((unit, gain)))
+}
 
-    /// What is multiplied with a constant, and the constant.
-    fn product(&self, value: OutletId) -> TractResult<Option<(OutletId, Arc<Tensor>)>> {
-        rule_if_some!((op, inputs) = self.op::<TypedBinOp>(value));
-        rule_if!(op.0.is::<math::Mul>());
-        for (other, constant) in [(inputs[0], inputs[1]), (inputs[1], inputs[0])] {
-            if let Some(constant) = &self.model.outlet_fact(constant)?.konst {
-                return Ok(Some((other, constant.clone())));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What is multiplied with a gain along the last axis, and the gain in f32.
-    fn gain(&self, value: OutletId, k: usize) -> TractResult<Option<(OutletId, Tensor)>> {
-        rule_if_some!((unit, gain) = self.product(value)?);
-        let along_last = gain.len() == k && gain.shape().last() == Some(&k);
-        rule_if!(along_last && gain.rank() <= self.model.outlet_fact(value)?.rank());
-        let gain = gain.cast_to::<f32>()?.into_owned().into_shape(&[k])?;
-        Ok(Some((unit, gain)))
-    }
-
-    /// What is divided by its root mean square along the last axis, and what is added under the root.
-    fn unit(&self, value: OutletId) -> TractResult<Option<(OutletId, f32)>> {
-        let last = self.model.outlet_fact(value)?.rank().checked_sub(1);
-        rule_if_some!((op, inputs) = self.op::<RmsNorm>(value));
-        rule_if!(Some(op.axis) == last);
-        Ok(Some((inputs[0], op.eps.cast_to_scalar()?)))
-    }
+/// What is divided by its root mean square along the last axis, and what is added under the root.
+fn divided(model: &TypedModel, value: OutletId) -> TractResult<Option<(OutletId, f32)>> {
+    let last = model.outlet_fact(value)?.rank().checked_sub(1);
+    rule_if_some!((op, inputs) = op::<RmsNorm>(model, value));
+    rule_if!(Some(op.axis) == last);
+    Ok(Some((inputs[0], op.eps.cast_to_scalar()?)))
 }

@@ -30,21 +30,8 @@ pub(super) fn datum_type(data_type: i32) -> Option<DatumType> {
 
 /// numpy's name for an ONNX element type, as [`Array::dtype`] gives it.
 pub(super) fn dtype_name(data_type: i32) -> Option<&'static str> {
-    Some(match datum_type(data_type)? {
-        DatumType::Bool => "bool",
-        DatumType::U8 => "uint8",
-        DatumType::I8 => "int8",
-        DatumType::U16 => "uint16",
-        DatumType::I16 => "int16",
-        DatumType::U32 => "uint32",
-        DatumType::I32 => "int32",
-        DatumType::U64 => "uint64",
-        DatumType::I64 => "int64",
-        DatumType::F16 => "float16",
-        DatumType::F32 => "float32",
-        DatumType::F64 => "float64",
-        _ => return None,
-    })
+    let empty = Tensor::zero_dt(datum_type(data_type)?, &[0]).ok()?;
+    Some(to_array(empty).ok()?.dtype())
 }
 
 /// A stored tensor as tract holds it.
@@ -74,61 +61,33 @@ pub(super) fn from_proto(tensor: &TensorProto) -> TractResult<Tensor> {
     Ok(dense)
 }
 
-/// The type of a caller's array.
-pub(super) fn array_type(array: &Array) -> DatumType {
-    match array {
-        Array::Bool(_) => DatumType::Bool,
-        Array::I8(_) => DatumType::I8,
-        Array::I16(_) => DatumType::I16,
-        Array::I32(_) => DatumType::I32,
-        Array::I64(_) => DatumType::I64,
-        Array::U8(_) => DatumType::U8,
-        Array::U16(_) => DatumType::U16,
-        Array::U32(_) => DatumType::U32,
-        Array::U64(_) => DatumType::U64,
-        Array::F16(_) => DatumType::F16,
-        Array::F32(_) => DatumType::F32,
-        Array::F64(_) => DatumType::F64,
-    }
+/// What depends on the element type of an array, each of which tract calls as [`Array`] does.
+macro_rules! arrays {
+    ($($of:ident)*) => {
+        /// The type of a caller's array.
+        pub(super) fn array_type(array: &Array) -> DatumType {
+            match array { $(Array::$of(_) => DatumType::$of,)* }
+        }
+
+        /// A caller's array as tract holds it.
+        pub(super) fn from_array(array: &Array) -> Tensor {
+            match array.clone() { $(Array::$of(array) => array.into(),)* }
+        }
+
+        /// A result of tract's as a caller's array. tract's symbolic integers become i64.
+        pub(super) fn to_array(tensor: Tensor) -> TractResult<Array> {
+            Ok(match tensor.datum_type() {
+                $(DatumType::$of => Array::$of(tensor.into_plain_array()?),)*
+                DatumType::TDim => {
+                    Array::I64(tensor.cast_to::<i64>()?.into_owned().into_plain_array()?)
+                }
+                other => bail!("tract gave a value of type {other:?}"),
+            })
+        }
+    };
 }
 
-/// A caller's array as tract holds it.
-pub(super) fn from_array(array: &Array) -> Tensor {
-    match array.clone() {
-        Array::Bool(a) => a.into(),
-        Array::I8(a) => a.into(),
-        Array::I16(a) => a.into(),
-        Array::I32(a) => a.into(),
-        Array::I64(a) => a.into(),
-        Array::U8(a) => a.into(),
-        Array::U16(a) => a.into(),
-        Array::U32(a) => a.into(),
-        Array::U64(a) => a.into(),
-        Array::F16(a) => a.into(),
-        Array::F32(a) => a.into(),
-        Array::F64(a) => a.into(),
-    }
-}
-
-/// A result of tract's as a caller's array. tract's symbolic integers become i64.
-pub(super) fn to_array(tensor: Tensor) -> TractResult<Array> {
-    Ok(match tensor.datum_type() {
-        DatumType::Bool => Array::Bool(tensor.into_plain_array()?),
-        DatumType::I8 => Array::I8(tensor.into_plain_array()?),
-        DatumType::I16 => Array::I16(tensor.into_plain_array()?),
-        DatumType::I32 => Array::I32(tensor.into_plain_array()?),
-        DatumType::I64 => Array::I64(tensor.into_plain_array()?),
-        DatumType::U8 => Array::U8(tensor.into_plain_array()?),
-        DatumType::U16 => Array::U16(tensor.into_plain_array()?),
-        DatumType::U32 => Array::U32(tensor.into_plain_array()?),
-        DatumType::U64 => Array::U64(tensor.into_plain_array()?),
-        DatumType::F16 => Array::F16(tensor.into_plain_array()?),
-        DatumType::F32 => Array::F32(tensor.into_plain_array()?),
-        DatumType::F64 => Array::F64(tensor.into_plain_array()?),
-        DatumType::TDim => Array::I64(tensor.cast_to::<i64>()?.into_owned().into_plain_array()?),
-        other => bail!("tract gave a value of type {other:?}"),
-    })
-}
+arrays!(Bool I8 I16 I32 I64 U8 U16 U32 U64 F16 F32 F64);
 
 /// Writes each element as another does its bytes.
 fn put<A: Copy, const N: usize>(into: &mut [u8], from: &[A], bytes: impl Fn(A) -> [u8; N]) {
