@@ -3,7 +3,11 @@
 use crate::{
     array::{Array, Elements},
     graph::{Constants, NodeId, View, compute, is_computed, is_elementwise},
-    proto::{NodeProto, TensorProto, element_count, is_float, tensor_proto::DataType},
+    proto::{
+        NodeProto, TensorProto, element_count, is_float,
+        tensor_proto::DataType,
+        tensor_shape_proto::{Dimension, dimension},
+    },
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -66,6 +70,15 @@ impl<'a, 'm> Sight<'a, 'm> {
         matches!(node.op_type(), "MatMul" | "Gemm" | "Einsum") && node.input.iter().any(matrix)
     }
 
+    /// Whether a value only says what shape a node's result has, on the way to a product. What else is looked
+    /// at is of the value whose shape that is.
+    fn is_shape(&self, id: NodeId, value: &str) -> bool {
+        let node = self.node(id);
+        self.product.is_some()
+            && matches!(node.standard(), "Expand" | "Reshape")
+            && node.input(0) != Some(value)
+    }
+
     fn is_given(&self, value: &str) -> bool {
         value.is_empty() || (self.aside)(value) || self.constants.is_constant(value)
     }
@@ -87,7 +100,13 @@ impl<'a, 'm> Iterator for Cuts<'a, 'm> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let id = self.ahead.pop_last()?.0?;
+            if self.nodes.contains(&id) {
+                continue;
+            }
             for value in self.follow(id)? {
+                if self.sight.is_shape(id, value) && self.take_shape(value) {
+                    continue;
+                }
                 let values = self.ahead.entry(self.sight.view.producer(value)).or_default();
                 if !values.contains(&value) {
                     values.push(value);
@@ -101,7 +120,8 @@ impl<'a, 'm> Iterator for Cuts<'a, 'm> {
                 && let Some([x]) = self.ahead.values().next().map(Vec::as_slice)
             {
                 let (Cuts { sight, value, .. }, x) = (&*self, *x);
-                let nodes = self.nodes.iter().rev().copied().collect();
+                let mut nodes = self.nodes.clone();
+                nodes.sort_unstable();
                 return Some(Cut { sight: *sight, x, value, nodes });
             }
         }
@@ -109,6 +129,25 @@ impl<'a, 'm> Iterator for Cuts<'a, 'm> {
 }
 
 impl<'m> Cuts<'_, 'm> {
+    /// Takes in the nodes that make a shape of those of other values, wherever in the graph they stand: they
+    /// may come before `x`. False where it is made of anything else.
+    fn take_shape(&mut self, shape: &'m str) -> bool {
+        let (mut taken, mut ahead) = (Vec::new(), vec![shape]);
+        while let Some(value) = ahead.pop() {
+            let Some(id) = self.sight.view.producer(value) else { return false };
+            if self.nodes.contains(&id) || taken.contains(&id) {
+                continue;
+            }
+            let Some(read) = self.follow(id).filter(|_| taken.len() < MOST_NODES) else {
+                return false;
+            };
+            taken.push(id);
+            ahead.extend(read);
+        }
+        self.nodes.append(&mut taken);
+        true
+    }
+
     /// What a node's result is made of, constants left out; `None` where it leads to another layer or
     /// can't be computed.
     fn follow(&self, id: NodeId) -> Option<Vec<&'m str>> {
@@ -172,11 +211,32 @@ impl<'m> Cut<'_, 'm> {
         if self.sight.product == Some(id) {
             return Ok(vec![self.read(node, &node.input[0], values)?]);
         }
-        let inputs = self.inputs(node, values)?;
+        let inputs = match self.shaped_as_x(node, values) {
+            Some(inputs) => inputs,
+            None => self.inputs(node, values)?,
+        };
         if is_float_cast(node, &inputs) {
             return Ok(inputs.into_iter().take(1).flatten().collect());
         }
         compute(node, inputs, most).map_err(|why| why.to_string())
+    }
+
+    /// What a `Reshape` is given whose result is declared with the dimensions of `x`.
+    fn shaped_as_x(&self, node: &NodeProto, values: &Values) -> Option<Vec<Option<Array>>> {
+        let told = |dim: &Dimension| match &dim.value {
+            Some(dimension::Value::DimParam(name)) => !name.is_empty(),
+            size => size.is_some(),
+        };
+        let dims = |value: &str| {
+            let shape = self.sight.view.declared(value)?.shape.as_ref()?;
+            shape.dim.iter().all(told).then_some(&shape.dim)
+        };
+        if !node.is("Reshape") || dims(node.output(0)?)? != dims(self.x)? {
+            return None;
+        }
+        let shape = values[self.x].shape();
+        let target = Array::from_vec(&[shape.len()], shape.iter().map(|n| *n as i64).collect());
+        Some(vec![Some(values.get(node.input(0)?)?.clone()), Some(target?)])
     }
 
     fn inputs(&self, node: &NodeProto, values: &Values) -> Result<Vec<Option<Array>>, String> {

@@ -12,7 +12,7 @@
 use super::cut::{Cut, Sight, Values, at_rank, noise, numbers};
 use crate::{
     array::Array,
-    graph::{Constants, NodeId, View},
+    graph::{Constants, NodeId, View, facts},
     proto::{NodeProto, is_float, tensor_proto::DataType},
 };
 use std::collections::HashSet;
@@ -56,7 +56,14 @@ pub fn quantized(
     let output = view.node(root).output.first().ok_or(NotQuantized::Foreign)?;
     let rounding = |cut: &Cut| cut.nodes().any(|node| rounds(constants, node));
     let mut cuts = sight.cuts(output).filter(rounding).take(NEAREST).peekable();
-    let k = cuts.peek().and_then(|_| in_features(sight, product)).ok_or(NotQuantized::Foreign)?;
+    let unfollowed = || match rounded_before(view, constants, product).filter(|_| root == product) {
+        Some(node) => NotQuantized::Otherwise(format!(
+            "node `{}` rounds its activation, by way of nodes that are no fake quantisation of its rows",
+            node.label()
+        )),
+        None => NotQuantized::Foreign,
+    };
+    let k = cuts.peek().and_then(|_| in_features(sight, product)).ok_or_else(unfollowed)?;
     let mut nearest = foreign();
     for cut in cuts {
         match of_cut(&cut, product, root, k) {
@@ -67,7 +74,7 @@ pub fn quantized(
         }
     }
     match nearest.step {
-        Step::Foreign => Err(NotQuantized::Foreign),
+        Step::Foreign => Err(unfollowed()),
         _ if root != product => Err(NotQuantized::Foreign),
         _ => Err(NotQuantized::Otherwise(nearest.why)),
     }
@@ -92,6 +99,31 @@ fn product_below(view: &View, constants: &Constants, root: NodeId) -> Option<Nod
         };
         let inputs = level.iter().filter(scales).flat_map(|id| &view.node(*id).input);
         level = inputs.filter_map(|v| view.producer(v)).filter(|id| seen.insert(*id)).collect();
+    }
+    None
+}
+
+/// The node that rounds what a product reads, where elements are only moved and scaled from there on.
+fn rounded_before<'m>(
+    view: &View<'m>,
+    constants: &Constants,
+    product: NodeId,
+) -> Option<&'m NodeProto> {
+    let mut ahead: Vec<&str> = view.node(product).input(0).into_iter().collect();
+    let mut seen = HashSet::new();
+    while let Some(value) = ahead.pop() {
+        if !seen.insert(value) || constants.is_constant(value) {
+            continue;
+        }
+        let Some(id) = view.producer(value) else { continue };
+        let node = view.node(id);
+        match node.standard() {
+            "Round" | "QuantizeLinear" | "DynamicQuantizeLinear" => return Some(node),
+            "Concat" | "Div" | "Mul" => ahead.extend(node.inputs()),
+            "Clip" | "DequantizeLinear" => ahead.extend(node.input(0)),
+            _ if facts::moves(node) || facts::cuts(node) => ahead.extend(node.input(0)),
+            _ => {}
+        }
     }
     None
 }

@@ -40,6 +40,8 @@ impl Drop for Wrong {
 }
 
 const X: &str = "float[b, s, 8] x";
+/// The same beside the tokens that it is made of.
+const WITH_IDS: &str = "float[b, s, 8] x, int64[b, s] ids";
 
 /// What a value is the norm of, and its parameters.
 fn kind(model: &ModelProto) -> String {
@@ -166,8 +168,9 @@ fn product(opset: i64, x: &str, nodes: &str) -> ModelProto {
            float[8, 4] w, float one = {{1.0}}, float half = {{0.5}}, float quarter = {{0.25}}, float zero = {{0.0}}, float eps = {{1e-5}},
            float high = {{127.0}}, float low = {{-128.0}}, float low_127 = {{-127.0}}, float cut = {{100.0}}, float seven = {{7.0}}, float most = {{128.0}},
            float inverse = {{0.007874016}}, float magic = {{12582912.0}}, float step = {{0.02}}, float eight = {{8.0}}, float eps_127 = {{7.874016e-08}},
-           int64[1] last = {{-1}}, int64[1] k = {{1}}, int64[2] flat = {{-1, 8}}, int64[4] heads = {{0, 0, 2, 4}}, int64[3] back = {{0, 0, 8}},
-           int8 zero_point = {{0}}, int8 three = {{3}}, float[8] vector = {{1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0}}
+           int64[1] last = {{-1}}, int64[1] k = {{1}}, int64[2] flat = {{-1, 8}}, int64[4] heads = {{0, 0, 2, 4}}, int64[3] back = {{0, 0, 8}}, int64[1] width = {{8}},
+           int8 zero_point = {{0}}, int8 three = {{3}}, float[8] vector = {{1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0}},
+           float[b, s, 8] like_x
          > {{ {nodes} }}"#
     ))
 }
@@ -253,9 +256,12 @@ fn fake_quantisations_of_bit_linear() {
         ),
         // Rows between other shapes.
         format!("{codes} d1 = Div (q, f) d = Reshape (d1, flat) {y}"),
+        format!(
+            "h = Shape (ids) n = Concat <axis = 0> (h, width) {codes} d1 = Div (q, f) d2 = Reshape (d1, flat) like_x = Reshape (d2, n) y = MatMul (like_x, w)"
+        ),
     ];
     for nodes in exact {
-        wrong.check(verdict(&product(17, X, &nodes)), "x times 1 above 1e-5", &nodes);
+        wrong.check(verdict(&product(17, WITH_IDS, &nodes)), "x times 1 above 1e-5", &nodes);
     }
     for (want, nodes) in [
         (
@@ -329,6 +335,9 @@ fn fake_quantisations_of_others() {
         ("its activation is quantised in another way: `i` (Cast): it casts to uint16", format!("{f} r = Round (u) i = Cast <to = 4> (r) c = Cast <to = 1> (i) d = Div (c, f) {y}")),
         ("node `q` rounds its activation, but not by a scale of 127 over the row's largest magnitude", format!("q, s, z = DynamicQuantizeLinear (x) d = DequantizeLinear (q, s, z) {y}")),
         ("node `q` rounds its activation, but not by a scale of 127 over the row's largest magnitude", format!("q = QuantizeLinear (x, step, three) d = DequantizeLinear (q, step, three) {y}")),
+        // What no cut follows.
+        ("node `r2` rounds its activation, by way of nodes that are no fake quantisation of its rows", "x1, x2 = Split <axis = -1> (x) a = Abs (x1) m = ReduceMax <axes = [-1]> (a) g = Max (m, eps) f = Div (high, g) u = Mul (x1, f) r = Round (u) d1 = Div (r, f) \
+         a2 = Abs (x2) m2 = ReduceMax <axes = [-1]> (a2) g2 = Max (m2, eps) f2 = Div (high, g2) u2 = Mul (x2, f2) r2 = Round (u2) d2 = Div (r2, f2) d = Concat <axis = -1> (d1, d2) y = MatMul (d, w)".into()),
         // None of these rounds its activation.
         ("foreign", format!("d = Relu (x) {y}")),
         ("foreign", format!("r = Round (x) d = Add (x, r) {y}")),
@@ -336,7 +345,7 @@ fn fake_quantisations_of_others() {
         ("foreign", "y = MatMul (x, w)".into()),
         ("foreign", format!("{f} r = Round (u) e = Div (r, f) d = MatMul (e, w) y = Mul (d, half)")),
     ] {
-        wrong.check(verdict(&product(17, X, &nodes)), want, &nodes);
+        wrong.check(verdict(&product(17, WITH_IDS, &nodes)), want, &nodes);
     }
 }
 
