@@ -18,7 +18,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     // Errors are told in three lines, whatever they come from.
     #[cfg(feature = "runtime")]
-    bitonnx::runtime::quiet_panics();
+    if !args.global.verbose {
+        bitonnx::runtime::quiet_panics();
+    }
     let mut console = Console::new(args.global);
     let ended = cli::run(args.task, &mut console);
     let printed = console.finish();

@@ -9,7 +9,7 @@ use super::{
     tensor,
 };
 use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attribute_proto};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use tract_hir::internal::*;
 
 /// The domain of nodes that recipes write, which are right for tract as they are.
@@ -21,6 +21,23 @@ const OPSET: i64 = 18;
 /// Writes the nodes that compute `body.node`, and says which values are its outputs: as many as the
 /// node has, empty for those that it leaves out.
 pub(super) type Recipe = fn(body: &mut Body) -> TractResult<Vec<String>>;
+
+/// Why a recipe can't write a node, where that is no fault of the inputs.
+#[derive(Debug)]
+pub(super) struct Unsupported(pub String);
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+/// The error of a recipe that can't write a node.
+pub(super) fn unsupported(why: impl Into<String>) -> TractError {
+    Unsupported(why.into()).into()
+}
 
 /// An input of a node as a recipe sees it.
 #[derive(Debug, Clone)]
@@ -70,7 +87,9 @@ pub(super) fn write(
     let made = wanted.map(|(_, made)| made).filter(|made| !made.is_empty());
     let output = |name| ValueInfoProto { name: Some(name), ..ValueInfoProto::default() };
     graph.output = made.map(output).collect();
-    ensure!(graph.output.len() == node.outputs().count(), "one of its outputs is not supported");
+    if graph.output.len() != node.outputs().count() {
+        return Err(unsupported("one of its outputs is not supported"));
+    }
     Ok(Lowered { opset: OPSET, graph, stored, by_value: ByValue::default() })
 }
 

@@ -223,7 +223,9 @@ impl Session {
                 Err(e) => {
                     let node = self.lowered.label(&plan.state.model().node(at.get()).name);
                     let what = format!("{node} failed while it ran");
-                    Error::new(e.kind(), what, e.why(), e.hint())
+                    // A panic tells of tract's own arrays.
+                    let why = "tract panicked: it can't compute this operator for these values";
+                    Error::new(e.kind(), what, why, e.hint())
                 }
             };
             // A plan that fails half way is not used again.

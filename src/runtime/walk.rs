@@ -9,7 +9,7 @@ mod control;
 
 use super::{
     OPERATORS,
-    composite::{self, Given, Recipe},
+    composite::{self, Given, Recipe, Unsupported},
     failure::{UNPLANNED, failed, reason},
     honoured::{Way, way},
     lower::{Lowered, Names, made_twice, opset_of},
@@ -234,7 +234,10 @@ impl<'a> Walk<'a> {
             outlets.insert(name, outlet);
         }
         let lowered = composite::write(node, opset, recipe, &inputs);
-        let lowered = lowered.map_err(|e| unplanned(node, &e))?;
+        let lowered = lowered.map_err(|e| match e.downcast_ref() {
+            Some(Unsupported(why)) => unsupported(node, why.clone()),
+            None => unplanned(node, &e),
+        })?;
         let mut body = Walk {
             context: self.context.clone(),
             lowered: &lowered,
@@ -247,7 +250,10 @@ impl<'a> Walk<'a> {
         let made = body.graph(&lowered.graph);
         (self.model, self.node_names) = (body.model, body.node_names);
         // Nodes of the body are nobody's: their names tell nothing.
-        made.map_err(|e| unplanned(node, &format_err!("{}", e.why())))
+        made.map_err(|e| match e.kind() {
+            ErrorKind::Unsupported => unsupported(node, e.why().to_owned()),
+            _ => unplanned(node, &format_err!("{}", e.why())),
+        })
     }
 
     /// Where a value is: made by a node, stored, or one of the graph around this one.

@@ -2,6 +2,7 @@
 
 use crate::graphs;
 use bitonnx::{
+    ErrorKind,
     npz::{self, Array},
     proto::{self, ModelProto, SparseTensorProto, TensorProto, tensor_proto::DataType},
     rewrite::{self, Placement, rewrite},
@@ -728,10 +729,41 @@ fn nodes_that_fail_are_named() {
     assert!(why.contains('2') && why.contains('3') && !why.contains("Val"), "{why}");
     let (what, why) = refused("y = Gather (c, i)", 2);
     assert_eq!(what, "node `y` (Gather) failed while it ran");
-    assert!(why.contains("the len is 3 but the index is 5"), "{why}");
+    assert_eq!(why, "tract panicked: it can't compute this operator for these values");
     let (what, why) = refused("[pick] y, at = Identity (x)", 2);
     assert_eq!(what, "node `pick` (Identity) can't be run");
     assert_eq!(why, "its output 1 is not supported");
+}
+
+/// What a recipe can't write is unsupported, be it the recipe that says so or an operator of its nodes; inputs
+/// that don't fit are the caller's.
+#[test]
+fn recipes_refuse_as_operators_do() {
+    let refused = |node: &str| {
+        let text = format!(
+            r#"<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+            g (float[1, 32] x) => (float[m, n] y)
+            <uint8[2, 1, 32] b = {{{}}}, float[2] s = {{1, 2}}, int32[32] g = {{{}}},
+             float[3, 2] c = {{1, 2, 3, 4, 5, 6}}> {{ {node} }}"#,
+            ["0"; 64].join(", "),
+            ["0"; 32].join(", ")
+        );
+        let inputs = Arrays::from([("x".into(), floats_array(&[1, 32], &[1.0; 32]))]);
+        let error = session(parse_model(&text).unwrap()).run(&inputs).unwrap_err();
+        (error.kind(), error.hint().contains("ONNX Runtime"))
+    };
+    let n_bits = |bits: i64, rest: &str| {
+        refused(&format!(
+            "y = com.microsoft.MatMulNBits <K = 32, N = 2, bits = {bits}, block_size = 32> (x, b, s{rest})"
+        ))
+    };
+    assert_eq!(n_bits(8, ""), (ErrorKind::Unsupported, true));
+    assert_eq!(n_bits(4, ", , g"), (ErrorKind::Unsupported, true));
+    let gemm = |activation: &str| {
+        refused(&format!("y = com.microsoft.FusedGemm <activation = \"{activation}\"> (x, c)"))
+    };
+    assert_eq!(gemm("Elu"), (ErrorKind::Unsupported, true));
+    assert_eq!(gemm("Relu"), (ErrorKind::Failed, false));
 }
 
 /// A cache that grows by what each run gives: in one session, and each time in a new one.

@@ -4,7 +4,7 @@
 //! the keys; [`attend`] does the rest.
 
 use super::{Table, product, reduce};
-use crate::runtime::composite::{Attribute, Body, Given};
+use crate::runtime::composite::{Attribute, Body, Given, unsupported};
 use tract_hir::internal::*;
 
 pub(super) const OPERATORS: Table = &[
@@ -308,11 +308,12 @@ fn positions(body: &mut Body, batch: &TDim, seq: &TDim) -> TractResult<String> {
 /// Refuses a past that is a buffer with room for new keys.
 fn check_total(body: &Body, expected: TDim) -> TractResult<()> {
     let total = body.optional(6).and_then(Given::dims);
-    ensure!(
-        total.is_none_or(|total| total == [expected]),
-        "a past that is a buffer shared with the present is not supported"
-    );
-    Ok(())
+    match total.is_none_or(|total| total == [expected]) {
+        true => Ok(()),
+        false => {
+            Err(unsupported("a past that is a buffer shared with the present is not supported"))
+        }
+    }
 }
 
 fn rotate(body: &mut Body, x: &Heads, positions: &str) -> TractResult<Heads> {

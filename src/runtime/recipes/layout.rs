@@ -1,7 +1,7 @@
 //! Operators that cut and enlarge tensors.
 
 use super::{Table, index::from_start};
-use crate::runtime::composite::{Attribute, Body, Given};
+use crate::runtime::composite::{Attribute, Body, Given, unsupported};
 use tract_hir::internal::*;
 
 pub(super) const OPERATORS: Table = &[
@@ -106,7 +106,7 @@ fn repeated(mode: &str, at: i64, size: i64) -> TractResult<i64> {
             back.min(2 * (size - 1) - back)
         }
         "wrap" => at.rem_euclid(size),
-        _ => bail!("its mode {mode} is not supported"),
+        _ => return Err(unsupported(format!("its mode {mode} is not supported"))),
     })
 }
 
@@ -187,7 +187,8 @@ impl Bounds<'_> {
 }
 
 fn known(given: &Given, what: &str) -> TractResult<Vec<i64>> {
-    given.ints().with_context(|| format!("its {what} are not known before it runs"))
+    let unknown = || unsupported(format!("its {what} are not known before it runs"));
+    given.ints().ok_or_else(unknown)
 }
 
 /// ONNX's bounds of a slice as tract takes them: within the axis, counted from its start.

@@ -1,7 +1,7 @@
 //! Products with something fused into them.
 
 use super::Table;
-use crate::runtime::composite::{Attribute, Body};
+use crate::runtime::composite::{Attribute, Body, unsupported};
 use tract_hir::internal::*;
 
 pub(super) const OPERATORS: Table = &[
@@ -31,7 +31,9 @@ fn gemm(body: &mut Body) -> TractResult<Vec<String>> {
 fn fused_gemm(body: &mut Body) -> TractResult<Vec<String>> {
     let activation = body.text("activation");
     let plain = ["Relu", "Sigmoid", "Tanh", "Softplus", "Softsign"];
-    ensure!(plain.contains(&activation), "its activation `{activation}` is not supported");
+    if !plain.contains(&activation) {
+        return Err(unsupported(format!("its activation `{activation}` is not supported")));
+    }
     let product = gemm(body)?;
     Ok(vec![body.op(activation, &[&product[0]], &[])])
 }

@@ -1,7 +1,7 @@
 //! Quantised tensors, with one scale, or one for each part of an axis.
 
 use super::Table;
-use crate::runtime::composite::{Attribute, Body, Given};
+use crate::runtime::composite::{Attribute, Body, Given, unsupported};
 use half::f16;
 use tract_hir::internal::*;
 
@@ -103,7 +103,9 @@ fn matmul_n_bits(body: &mut Body) -> TractResult<Vec<String>> {
         let [a, b, zero] = [0, 1, 3].map(|i| body.name(i));
         body.op("MatMulNBits", &[a, b, scale, zero], &attributes)
     };
-    ensure!(body.optional(4).is_none(), "its input 4 is not supported");
+    if body.optional(4).is_some() {
+        return Err(unsupported("its input 4 is not supported"));
+    }
     let y = in_halves(body, product)?;
     Ok(vec![body.plus(y, 5)])
 }
@@ -133,7 +135,9 @@ fn in_halves(body: &mut Body, compute: impl Fn(&mut Body, &str) -> String) -> Tr
     };
     let value = value.to_plain_array_view::<f32>()?;
     let held = value.mapv(|s| f16::from_f32(s).to_f32());
-    ensure!(held.iter().all(|s| s.is_finite()), "one of its scales is too large for f16");
+    if !held.iter().all(|s| s.is_finite()) {
+        return Err(unsupported("one of its scales is too large for f16"));
+    }
     let rest = (&value - &held) * ENLARGED;
     let exact = rest.iter().all(|r| *r == 0.0);
     let held = body.constant(Tensor::from(held));
