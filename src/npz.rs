@@ -84,6 +84,9 @@ arrays! {
     F64, f64, "float64";
 }
 
+/// What a file of one array begins with.
+const NPY: &[u8] = b"\x93NUMPY";
+
 /// Reads every array of a file, stored or deflated, in C or Fortran order.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Array>> {
     let failed = |what: String, e: &dyn std::fmt::Display| {
@@ -95,7 +98,12 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Array>> {
         )
     };
     let whole = |e: &dyn std::fmt::Display| failed(format!("{} can't be read", path.display()), e);
-    let mut archive = ZipArchive::new(Cursor::new(files::read(path)?)).map_err(|e| whole(&e))?;
+    let content = files::read(path)?;
+    if content.starts_with(NPY) {
+        let hint = "save it with numpy.savez under the input's name";
+        return Err(whole(&"it is a single array (.npy)").with_hint(hint));
+    }
+    let mut archive = ZipArchive::new(Cursor::new(content)).map_err(|e| whole(&e))?;
     let mut arrays = BTreeMap::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| whole(&e))?;

@@ -239,7 +239,7 @@ pub struct Run {
     #[arg(long, value_name = "F", value_parser = blend)]
     pub lambda: Option<f32>,
     /// Write the outputs to a numpy file
-    #[arg(long, value_name = "FILE.npz")]
+    #[arg(short, long, value_name = "FILE.npz")]
     pub output: Option<PathBuf>,
     /// How many threads compute; as many as the CPU has cores when not given
     #[arg(long, value_name = "N")]

@@ -30,13 +30,16 @@ pub enum Stream {
 const LINKS: usize = 40;
 
 impl Target {
-    /// Where a path leads, be something there already or not. An error where it is a folder, and where its
-    /// links lead in a circle or to what is not to be changed.
+    /// Where a path leads, be something there already or not; `-` is standard output. An error where it is
+    /// a folder, and where its links lead in a circle or to what is not to be changed.
     pub fn of(path: &Path) -> Result<Self> {
         let failed = |why: &str, hint: &str| {
             let what = format!("{} can't be written", path.display());
             Err(Error::new(ErrorKind::Unwritable, what, why, hint))
         };
+        if path == "-" {
+            return Ok(Target::Stream(Stream::Stdout));
+        }
         if path.is_dir() {
             return failed("it is a folder", "name a file in it");
         }

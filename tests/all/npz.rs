@@ -77,6 +77,10 @@ fn what_is_no_array_is_refused() {
     let path = folder.path().join("text.npz");
     std::fs::write(&path, "not a zip").unwrap();
     assert!(npz::read(&path).unwrap_err().what().contains("text.npz"));
+    std::fs::write(&path, npy("<f4", "False", "(4,)", &data)).unwrap();
+    let error = npz::read(&path).unwrap_err();
+    assert_eq!(error.why(), "it is a single array (.npy)");
+    assert!(error.hint().contains("numpy.savez under the input's name"), "{error}");
     assert!(npz::read(Path::new("no/such.npz")).unwrap_err().what().contains("no/such.npz"));
 }
 
