@@ -89,7 +89,10 @@ fn print_projection(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
     };
     let (inputs, outputs) = (entry.in_features, entry.out_features);
     writeln!(out, "role {}, {inputs} in, {outputs} out", entry.role)?;
-    writeln!(out, "weight {} ({}, {sizes})", entry.weight, entry.dtype)?;
+    match entry.dtype.as_str() {
+        "" => writeln!(out, "weight {}", entry.weight)?,
+        dtype => writeln!(out, "weight {} ({dtype}, {sizes})", entry.weight)?,
+    }
     entry.bias.iter().try_for_each(|bias| writeln!(out, "bias {bias}"))?;
     entry.tied.iter().try_for_each(|node| writeln!(out, "tied to the embedding that {node} reads"))
 }

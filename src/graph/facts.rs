@@ -106,6 +106,13 @@ pub fn factors(node: &NodeProto) -> Option<[&str; 2]> {
     Some([node.input(0)?, node.input(second)?])
 }
 
+/// How many features a node says that its product takes and makes.
+pub fn features(node: &NodeProto) -> Option<[usize; 2]> {
+    let packs = matches!(node.op_type(), "MatMulBnb4" | "MatMulNBits");
+    let stated = |name: &str| usize::try_from(node.int(name)?).ok();
+    (packs && node.operator().domain == "com.microsoft").then_some([stated("K")?, stated("N")?])
+}
+
 /// The inputs of a node that are of its first output's type.
 pub fn of_one_type(node: &NodeProto) -> &[String] {
     match node.standard() {

@@ -315,13 +315,14 @@ fn uncorrected(entries: &[Entry], options: &Options) -> Option<String> {
 /// The report's line for a projection that is kept.
 fn kept_entry(site: &Site) -> Entry {
     let weight = site.found.as_ref().map(|p| &p.weight).ok();
+    let [in_features, out_features] = site.features.unwrap_or_default();
     Entry {
         node: site.name.clone(),
         op: site.op.clone(),
         role: site.role,
         weight: site.weight.clone(),
-        in_features: weight.map_or(0, |w| w.k),
-        out_features: weight.map_or(0, |w| w.n),
+        in_features,
+        out_features,
         dtype: weight.map_or(String::new(), |w| w.dtype.clone()),
         bias: site.bias.clone(),
         tied: site.tied.clone(),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     draft::corrected,
-    graph::{Constants, GraphId, Graphs, NodeId, View, facts::lookups},
+    graph::{Constants, GraphId, Graphs, NodeId, View, facts},
     pattern::{Bindings, Miss, is_constant_name},
     proto::NodeProto,
     roles::{self, Role},
@@ -30,6 +30,8 @@ pub(super) struct Site<'r> {
     pub bound: Bindings,
     /// The projection, or why it stays as it is.
     pub found: Result<Projection, String>,
+    /// How many features it takes and makes, where that is known.
+    pub features: Option<[usize; 2]>,
     /// What holds its weight: an initializer, or another constant.
     pub weight: String,
     /// The BitLinear that it is in the correction of.
@@ -158,6 +160,10 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
                 op: view.node(product).operator().to_string(),
                 bound: bound.clone(),
                 found: found.clone(),
+                features: match &found {
+                    Ok(Projection { weight, .. }) => Some([weight.k, weight.n]),
+                    Err(_) => features(constants, view.node(product)),
+                },
                 weight,
                 corrects: None,
                 role: Role::Other,
@@ -170,6 +176,19 @@ fn match_rules<'r>(view: &View, constants: &Constants, recipe: Recipe<'r>) -> Ve
     }
     sites.sort_by_key(|site| site.node);
     sites
+}
+
+/// How many features a product takes and makes, as it states them or as its weight has them.
+fn features(constants: &Constants, node: &NodeProto) -> Option<[usize; 2]> {
+    if let Some(stated) = facts::features(node) {
+        return Some(stated);
+    }
+    let [_, weight] = facts::factors(node).filter(|_| !node.is("Einsum"))?;
+    match constants.kind(weight)?.1[..] {
+        [n, k] if node.flag("transB") => Some([k, n]),
+        [k, n] => Some([k, n]),
+        _ => None,
+    }
 }
 
 /// The constants that a node holds for which a rule keeps it: each has a line of its own.
@@ -219,16 +238,17 @@ fn assign_roles(view: &View, constants: &Constants, sites: &mut [Site]) {
 fn as_roles_see_it<'v>(view: &'v View, site: &'v Site) -> roles::Site<'v> {
     let node = view.node(site.node);
     let first = |values: &'v [String]| values.first().map_or("", String::as_str);
-    let (input, n, k) = match &site.found {
-        Ok(projection) => (projection.input.as_str(), projection.weight.n, projection.weight.k),
-        Err(_) => (site.bound.values.get(INPUT).map_or(first(&node.input), String::as_str), 0, 0),
+    let input = match &site.found {
+        Ok(projection) => &projection.input,
+        Err(_) => site.bound.values.get(INPUT).map_or(first(&node.input), String::as_str),
     };
+    let [in_features, out_features] = site.features.unwrap_or_default();
     roles::Site {
         node: site.node,
         input,
         output: first(&view.node(site.root).output),
-        in_features: k,
-        out_features: n,
+        in_features,
+        out_features,
     }
 }
 
@@ -237,7 +257,7 @@ fn embedding_tables(view: &View, constants: &Constants) -> Tables {
     let computed = |n: &NodeProto| n.output.iter().any(|o| !constants.is_constant(o));
     let computed = view.nodes().filter(|(_, node)| computed(node));
     let lookups =
-        computed.flat_map(|(_, node)| lookups(node).map(move |lookup| (node, lookup.table)));
+        computed.flat_map(|(_, node)| facts::lookups(node).map(move |lookup| (node, lookup.table)));
     let tables =
         lookups.filter(|(_, table)| constants.is_constant(table)).filter_map(|(node, table)| {
             let leaves = constants.expression(table).ok()?.initializers.into_iter();

@@ -28,6 +28,14 @@ impl Place {
         Place(tempfile::tempdir().unwrap())
     }
 
+    /// Writes a model from its graph in ONNX's text syntax.
+    fn write_model(&self, name: &str, graph: &str) {
+        let imports = "[\"\" : 17, \"com.microsoft\" : 1]";
+        let text = format!("<ir_version: 8, opset_import: {imports}> {graph}");
+        let model = bitonnx::text::parse_model(&text).unwrap();
+        bitonnx::proto::save(&model, &self.path(name), Default::default(), &mut |_| {}).unwrap();
+    }
+
     /// Holds the fixture as `model.onnx`.
     fn with(fixture: &str) -> Self {
         let place = Self::empty();
@@ -415,7 +423,7 @@ fn stdout_can_be_a_target() {
     let files = place.files();
 
     std::os::unix::fs::symlink("/dev/stdout", place.path("link.onnx")).unwrap();
-    for out in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link.onnx"] {
+    for out in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link.onnx"] {
         let ran = with(&["-o", out]);
         assert!(ran.stdout == files["out.onnx"], "{out}");
         let talk = String::from_utf8(ran.stderr).unwrap();
@@ -796,6 +804,36 @@ fn explain_says_why_a_rule_refuses() {
     assert_snapshot!("cli@explain_refusal", ran.text());
 }
 
+/// A product of packed weights, of int8 ones, and of ones that are dequantised.
+#[test]
+fn what_stays_has_its_features_and_role() {
+    let place = Place::empty();
+    let ones = |count: usize| vec!["1"; count].join(", ");
+    let (words, square, packed, column) = (ones(36), ones(16), ones(72), ones(9));
+    for head in [
+        "y = com.microsoft.MatMulNBits <K = 4, N = 9, bits = 4, block_size = 16> (s, P, S)",
+        "q, qs, qz = DynamicQuantizeLinear(s) y = MatMulInteger(q, W, qz)",
+        "q, qs, qz = DynamicQuantizeLinear(s)
+         d = DequantizeLinear(q, qs, qz) w = DequantizeLinear(W, scale) y = MatMul(d, w)",
+    ] {
+        place.write_model(
+            "model.onnx",
+            &format!(
+                "g (int64[t] ids) => (float[t, 9] y)
+                 <float[9, 4] words = {{{words}}}, float[4, 4] A = {{{square}}},
+                  float[4, 4] B = {{{square}}}, uint8[9, 1, 8] P = {{{packed}}},
+                  float[9] S = {{{column}}}, uint8[4, 9] W = {{{words}}}, float scale = {{0.5}}> {{
+                     x = Gather(words, ids) a = MatMul(x, A) h = Relu(a) b = MatMul(h, B)
+                     s = Add(x, b) {head} }}"
+            ),
+        );
+        let json = place.json(&["inspect", "model.onnx"]);
+        let last = json["projections"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["in_features"], &last["out_features"]), (&4.into(), &9.into()), "{last}");
+        assert_eq!((&last["role"], &last["action"]), (&"lm_head".into(), &"keep".into()), "{last}");
+    }
+}
+
 #[test]
 fn explain_suggests_names() {
     let place = Place::with("bert-ts14");
@@ -869,16 +907,6 @@ mod run {
     /// A run of `bert-ts14` on inputs that are made up.
     const RANDOM: [&str; 7] =
         ["run", "model.onnx", "--random", "--dim", "batch=1", "--dim", "seq=3"];
-
-    impl Place {
-        /// Writes a model from its graph in ONNX's text syntax.
-        fn write_model(&self, name: &str, graph: &str) {
-            let text = format!("<ir_version: 8, opset_import: [\"\" : 17]> {graph}");
-            let model = bitonnx::text::parse_model(&text).unwrap();
-            bitonnx::proto::save(&model, &self.path(name), Default::default(), &mut |_| {})
-                .unwrap();
-        }
-    }
 
     #[test]
     fn random_inputs_give_outputs_and_times() {
@@ -1052,6 +1080,22 @@ mod run {
         let ran = place.run(&["run", "model.onnx", "--random"]);
         ran.assert_error(1, &["tract panicked"]);
         assert!(!ran.stderr.contains("backtrace"), "{}", ran.stderr);
+
+        // What it says of its own arrays as it runs is told on request.
+        place.write_model(
+            "model.onnx",
+            "g (int64[1] i) => (float[1] y) <float[3] c = {1, 2, 3}> { y = Gather(c, i) }",
+        );
+        let beyond = Array::I64(ndarray::arr1(&[5]).into_dyn());
+        bitonnx::npz::write(&place.path("in.npz"), [("i", &beyond)]).unwrap();
+        let run = |verbose: &[&str]| {
+            let args = [&["run", "model.onnx", "--input", "in.npz"], verbose].concat();
+            let ran = place.command(&args).output().unwrap();
+            assert_eq!(ran.status.code(), Some(1));
+            String::from_utf8(ran.stderr).unwrap()
+        };
+        assert!(!run(&[]).contains("index is 5"));
+        assert!(run(&["-v"]).contains("index is 5"));
     }
 
     #[cfg(target_os = "linux")]
@@ -1059,11 +1103,13 @@ mod run {
     fn outputs_go_to_stdout_and_come_from_a_pipe() {
         let place = Place::with("bert-ts14");
         place.run(&[&RANDOM[..], &["--output", "out.npz"]].concat()).assert_done();
-        let args = [&RANDOM[..], &["--output", "/dev/stdout", "--format", "json"]].concat();
-        let ran = place.command(&args).output().unwrap();
-        assert!(ran.stdout == fs::read(place.path("out.npz")).unwrap());
-        let told: Value = serde_json::from_slice(&ran.stderr).unwrap();
-        assert_eq!(told["outputs"][0]["name"], "last_hidden_state");
+        for output in [["--output", "/dev/stdout"], ["-o", "-"]] {
+            let args = [&RANDOM[..], &output, &["--format", "json"]].concat();
+            let ran = place.command(&args).output().unwrap();
+            assert!(ran.stdout == fs::read(place.path("out.npz")).unwrap());
+            let told: Value = serde_json::from_slice(&ran.stderr).unwrap();
+            assert_eq!(told["outputs"][0]["name"], "last_hidden_state");
+        }
         place
             .run(&[&RANDOM[..], &["--output", "missing/out.npz"]].concat())
             .assert_error(1, &["missing/out.npz can't be written", "there is no folder missing"]);
