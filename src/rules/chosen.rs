@@ -3,8 +3,8 @@
 //! ```
 //!
 //! Experts whose weights are stored in one tensor, of which each token's router chooses, weights that a
-//! condition chooses, and those that are scaled by what is computed: `w` is in lower case, since it is another
-//! for each run.
+//! condition chooses, parts of a matrix whose bounds are computed, a matrix in a computed shape, and weights that
+//! are scaled by what is computed: `w` is in lower case, since it is another for each run.
 
 use crate::{
     graph::{View, captured, facts},
@@ -64,7 +64,22 @@ fn varying(m: &Match, value: &str) -> Option<String> {
         let source = node.input.first().filter(|_| passes)?;
         if constants.is_constant(source) {
             let matrices = view.initializer(source).is_none_or(|tensor| tensor.dims.len() > 2);
-            return (cut && matrices).then(|| chosen(format!("a part of `{source}`")));
+            if cut && matrices {
+                return Some(chosen(format!("a part of `{source}`")));
+            }
+            if facts::gathers(node) || !m.is_matrix(source) {
+                return None;
+            }
+            return Some(match facts::cuts(node) {
+                true => varies(
+                    format!("a part of `{source}` with bounds that are computed"),
+                    "store the part as a tensor of its own",
+                ),
+                false => varies(
+                    format!("`{source}` in a form that is computed"),
+                    "store it in that form",
+                ),
+            });
         }
         node = view.node(view.producer(source)?);
     }

@@ -1,6 +1,6 @@
 //! What constant expressions are worth, and which expressions are constant.
 
-use crate::model_of;
+use crate::{graphs, model_of};
 use bitonnx::array::{Array, Element};
 use bitonnx::graph::{GraphId, Graphs, Matrix, NotConstant};
 use bitonnx::proto::{
@@ -173,6 +173,44 @@ fn what_depends_on_stored_tensors_alone_is_constant() {
         assert_eq!(constants.value(value).unwrap_err().to_string(), why(value));
         assert!(!constants.is_constant(value), "{value}");
     }
+}
+
+/// `Shape` of a value of any batch lists a width that the nodes tell, or that an input must have.
+#[test]
+fn lengths_that_the_nodes_tell_are_constant() {
+    let model = graphs::model(
+        r#"<ir_version: 8, opset_import: ["" : 17]>
+        any_batch (float[b, s, 4] x) => (float[b, s, 9] y)
+        <
+          float[4, 6] w, float[6] bias, float[2, 3, 5] table,
+          int64 zero = {0}, int64 last = {-1}, int64[3] repeats = {1, 2, 3}, int64[3] to = {0, -1, 3},
+          int64[1] batch = {0}, int64[1] width = {2}, int64[1] end = {9}
+        >
+        {
+          of_x = Shape (x)              in_x = Gather (of_x, last)        any = Gather (of_x, zero)
+          product = MatMul (x, w)       sum = Add (bias, product)
+          norm = LayerNormalization (sum, bias)                           same = Identity (norm)
+          of_same = Shape (same)        out = Slice (of_same, width, end)
+          both = Slice (of_same, batch, end)
+          tiled = Tile (table, repeats) turned = Transpose (tiled)        of_turned = Shape (turned)
+          shaped = Reshape (product, to) of_shaped = Shape (shaped)       third = Gather (of_shaped, last)
+          second = Slice (of_shaped, batch, width)
+          y = Relu (unlike_anything)    unlike_anything = Sin (x)         of_y = Shape (y)
+          declared = Gather (of_y, last)
+        }"#,
+    );
+    let graphs = Graphs::of(&model);
+    let constants = graphs.constants(GraphId::MAIN);
+    let list = |value: &str| constants.value(value).unwrap().to_i64s().unwrap();
+    assert_eq!(list("in_x"), [4]);
+    assert_eq!(list("out"), [6]);
+    assert_eq!(list("of_turned"), [15, 6, 2]);
+    assert_eq!(list("third"), [3]);
+    for value in ["of_x", "any", "both", "second", "declared"] {
+        assert!(!constants.is_constant(value), "{value}");
+    }
+    let made_of = constants.expression("out").unwrap();
+    assert!(made_of.nodes.iter().all(|node| !node.is("Shape")), "it needs no `x`");
 }
 
 /// An `If` whose branches read a value from outside.

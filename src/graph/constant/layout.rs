@@ -6,7 +6,7 @@ use super::call::{
 use super::elementwise::{broadcast, broadcast_shape};
 use crate::array::{Array, Element, Elements, Wide, for_any};
 use crate::proto::{
-    SparseTensorProto, TensorProto,
+    NodeProto, SparseTensorProto, TensorProto,
     tensor_proto::DataType::{self, Double, Float, Int32, Int64},
     type_name,
 };
@@ -100,13 +100,17 @@ pub fn range(call: &mut Call) -> Outcome {
 }
 
 pub fn shape(call: &mut Call) -> Outcome {
-    let x = call.take(0)?;
-    let rank = x.shape().len() as i64;
+    let lengths: Vec<i64> = call.take(0)?.shape().iter().map(|&length| length as i64).collect();
+    shape_list(call.node, &lengths)
+}
+
+/// The lengths that a `Shape` lists of all these.
+pub fn shape_list(node: &NodeProto, lengths: &[i64]) -> Outcome {
+    let rank = lengths.len() as i64;
     let clamp = |bound: i64| if bound < 0 { (bound + rank).max(0) } else { bound.min(rank) };
-    let start = clamp(call.node.int("start").unwrap_or(0));
-    let end = clamp(call.node.int("end").unwrap_or(rank)).max(start);
-    let lengths = &x.shape()[start as usize..end as usize];
-    list(lengths.iter().map(|&length| length as i64).collect())
+    let start = clamp(node.int("start").unwrap_or(0));
+    let end = clamp(node.int("end").unwrap_or(rank)).max(start);
+    list(lengths[start as usize..end as usize].to_vec())
 }
 
 pub fn size(call: &mut Call) -> Outcome {

@@ -8,6 +8,7 @@ mod activation;
 mod call;
 mod elementwise;
 mod layout;
+mod lengths;
 mod live;
 mod matrix;
 mod normalize;
@@ -80,6 +81,8 @@ struct Memo {
     verdicts: HashMap<NodeId, Result<(), NotConstant>>,
     /// The branch that each `If` takes, where its condition is constant.
     taken: HashMap<NodeId, Option<GraphId>>,
+    /// The nodes that take lengths, each with whether those are known.
+    measured: HashMap<NodeId, bool>,
     small: HashMap<Output, Array>,
 }
 
@@ -237,6 +240,11 @@ impl<'v, 'm> Constants<'v, 'm> {
         &self.views[node.graph().0]
     }
 
+    /// The constants that a node can read.
+    fn at(&self, node: NodeId) -> Self {
+        Constants { view: self.graph_of(node), ..*self }
+    }
+
     fn node(&self, id: NodeId) -> &'m NodeProto {
         self.graph_of(id).node(id)
     }
@@ -373,6 +381,9 @@ impl<'v, 'm> Constants<'v, 'm> {
     fn reads(&self, id: NodeId) -> Result<Vec<Output>, NotConstant> {
         if let Some(Err(why)) = self.memo().verdicts.get(&id) {
             return Err(why.clone());
+        }
+        if self.is_measured(id) {
+            return Ok(vec![]);
         }
         operator(self.node(id))?;
         let mut reads: Vec<Output> = self
