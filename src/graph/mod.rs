@@ -16,6 +16,7 @@ pub use arena::{ByNode, Graphs};
 pub use check::check;
 pub use constant::{
     Constants, Expression, Fold, Matrix, NotConstant, compute, dense, is_computed, is_elementwise,
+    shape_list,
 };
 pub use edit::Edit;
 pub use equation::Equation;

@@ -100,19 +100,10 @@ impl<'a, 'm> Iterator for Cuts<'a, 'm> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let id = self.ahead.pop_last()?.0?;
-            if self.nodes.contains(&id) {
-                continue;
+            // What was taken in as a shape has been followed.
+            if !self.nodes.contains(&id) {
+                self.pass(id)?;
             }
-            for value in self.follow(id)? {
-                if self.sight.is_shape(id, value) && self.take_shape(value) {
-                    continue;
-                }
-                let values = self.ahead.entry(self.sight.view.producer(value)).or_default();
-                if !values.contains(&value) {
-                    values.push(value);
-                }
-            }
-            self.nodes.push(id);
             if self.nodes.len() > MOST_NODES {
                 return None;
             }
@@ -129,6 +120,21 @@ impl<'a, 'm> Iterator for Cuts<'a, 'm> {
 }
 
 impl<'m> Cuts<'_, 'm> {
+    /// Takes in a node; what it reads is ahead.
+    fn pass(&mut self, id: NodeId) -> Option<()> {
+        self.nodes.push(id);
+        for value in self.follow(id)? {
+            if self.sight.is_shape(id, value) && self.take_shape(value) {
+                continue;
+            }
+            let values = self.ahead.entry(self.sight.view.producer(value)).or_default();
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        Some(())
+    }
+
     /// Takes in the nodes that make a shape of those of other values, wherever in the graph they stand: they
     /// may come before `x`. False where it is made of anything else.
     fn take_shape(&mut self, shape: &'m str) -> bool {

@@ -10,7 +10,7 @@
 use super::cut::Sight;
 use crate::{
     array::Array,
-    graph::{Constants, View, compute, facts, is_elementwise},
+    graph::{Constants, View, compute, facts, is_elementwise, shape_list},
     proto::NodeProto,
 };
 use std::{borrow::Cow, collections::HashMap};
@@ -162,12 +162,8 @@ impl<'m> Row<'_, 'm> {
                 self.sight.lengths(value).unwrap_or_else(open)
             }
         };
-        let rank = axes.len() as i64;
-        let place = |axis: i64| (if axis < 0 { axis + rank } else { axis }).clamp(0, rank) as usize;
-        let (start, end) = (node.int("start").unwrap_or(0), node.int("end").unwrap_or(rank));
-        let lengths = axes.get(place(start)..place(end))?.iter();
-        let lengths: Vec<i64> = lengths.map(|n| n.map_or(OPEN, |n| n as i64)).collect();
-        Array::from_vec(&[lengths.len()], lengths)
+        let lengths: Vec<i64> = axes.into_iter().map(|n| n.map_or(OPEN, |n| n as i64)).collect();
+        shape_list(node, &lengths).ok()
     }
 }
 

@@ -167,17 +167,21 @@ pub fn broadcast<'a, T>(
 
 /// The shape that two shapes broadcast to, as numpy and ONNX define it.
 pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Reason> {
-    let rank = a.len().max(b.len());
-    let length = |shape: &[usize], axis: usize| {
-        (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis])
+    let fits = |lengths| match lengths {
+        (1, n) | (n, 1) => Ok(n),
+        (m, n) if m == n => Ok(m),
+        _ => Err(format!("its operands of shapes {a:?} and {b:?} do not broadcast")),
     };
-    (0..rank)
-        .map(|axis| match (length(a, axis), length(b, axis)) {
-            (1, n) | (n, 1) => Ok(n),
-            (m, n) if m == n => Ok(m),
-            _ => Err(format!("its operands of shapes {a:?} and {b:?} do not broadcast")),
-        })
-        .collect()
+    aligned(a, b, 1).map(fits).collect()
+}
+
+/// The lengths of two shapes, the last axes side by side; `one` where the shorter has none.
+pub fn aligned<T: Copy>(a: &[T], b: &[T], one: T) -> impl Iterator<Item = (T, T)> {
+    let rank = a.len().max(b.len());
+    let length = move |shape: &[T], axis: usize| {
+        (axis + shape.len()).checked_sub(rank).map_or(one, |axis| shape[axis])
+    };
+    (0..rank).map(move |axis| (length(a, axis), length(b, axis)))
 }
 
 fn pair(call: &mut Call) -> Result<(Array, Array), Reason> {

@@ -4,7 +4,7 @@
 //! of such a list are followed through the nodes, [`UNKNOWN`] among them, and a node that takes none but known
 //! ones has a constant value.
 
-use super::{Constants, Origin, Output, SMALL, compute, layout};
+use super::{Constants, Origin, Output, SMALL, compute, elementwise::aligned, layout};
 use crate::array::Array;
 use crate::graph::{
     facts,
@@ -172,13 +172,9 @@ fn declared(view: &View, value: &str) -> Option<Vec<i64>> {
 
 /// The lengths of what is made of operands that are repeated to fit each other.
 fn broadcast(a: &[i64], b: &[i64]) -> Option<Vec<i64>> {
-    let rank = a.len().max(b.len());
-    let length = |shape: &[i64], axis: usize| {
-        (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis])
-    };
-    let fits = |axis| match (length(a, axis), length(b, axis)) {
+    let fits = |lengths| match lengths {
         (1, n) | (n, 1) | (UNKNOWN, n) | (n, UNKNOWN) => Some(n),
         (m, n) => (m == n).then_some(m),
     };
-    (0..rank).map(fits).collect()
+    aligned(a, b, 1).map(fits).collect()
 }

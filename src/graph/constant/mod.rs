@@ -18,6 +18,7 @@ mod product;
 mod quantize;
 mod reduce;
 
+pub use layout::shape_list;
 pub use matrix::{Fold, Matrix};
 
 use super::{

@@ -23,6 +23,7 @@ fn gemm(body: &mut Body) -> TractResult<Vec<String>> {
     let product = body.op("Einsum", &[&a.name, &b.name], &equation);
     let y = body.scaled(&product, body.float("alpha").unwrap_or(1.0), a.datum_type)?;
     let Some(c) = body.optional(2) else { return Ok(vec![y]) };
+    ensure!(c.datum_type == a.datum_type, "its C is {:?}, its A {:?}", c.datum_type, a.datum_type);
     let c = body.scaled(&c.name, body.float("beta").unwrap_or(1.0), c.datum_type)?;
     Ok(vec![body.op("Add", &[&y, &c], &[])])
 }
